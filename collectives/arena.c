@@ -1,0 +1,292 @@
+/* Making, mapping and growing the arena; snapshots; see arena.h. */
+#include "collectives/arena.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LAYOUT_OFFSET (UINT64_C(2) << 20)
+
+_Static_assert(sizeof(struct arena_header) <= LAYOUT_OFFSET, "the control area has room for all");
+_Static_assert(RK_LAYOUT_MAX_BYTES <= ARENA_CONTROL_BYTES - LAYOUT_OFFSET, "and for the layout");
+
+static uint64_t align_up(uint64_t bytes)
+{
+    return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
+}
+
+static int map(struct arena *arena, uint64_t bytes, struct rk_why *why)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0);
+
+    if (memory == MAP_FAILED)
+        return rk_fail_errno(why, errno, "cannot map the arena of %llu bytes",
+                             (unsigned long long)bytes);
+    if (arena->header != NULL)
+        munmap(arena->header, arena->mapped);
+    arena->header = memory;
+    arena->mapped = bytes;
+    return 0;
+}
+
+int arena_create(struct arena *arena, struct rk_host_id host, uint32_t shards, struct rk_why *why)
+{
+    int rc;
+
+    *arena = (struct arena){.fd = -1};
+    if (shards == 0 || shards > RK_MAX_SHARDS || (shards & (shards - 1)) != 0)
+        return rk_fail(why, RK_EINVAL, "%u shards: must be a power of two up to %u", shards,
+                       RK_MAX_SHARDS);
+    arena->fd = memfd_create("reknit-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (arena->fd < 0)
+        return rk_fail_errno(why, errno, "cannot make the arena's shared memory");
+    rc = posix_fallocate(arena->fd, 0, (off_t)ARENA_CONTROL_BYTES);
+    if (rc != 0)
+        rc = rk_fail_errno(why, rc, "the arena's control area of %llu bytes does not fit in memory",
+                           (unsigned long long)ARENA_CONTROL_BYTES);
+    if (rc == 0)
+        rc = map(arena, ARENA_CONTROL_BYTES, why);
+    if (rc != 0) {
+        arena_close(arena);
+        return rc;
+    }
+    arena->header->magic = ARENA_MAGIC;
+    arena->header->version = ARENA_VERSION;
+    arena->header->shards = shards;
+    arena->header->host = host.value;
+    arena->header->buffers = tree_rank_buffers(shards);
+    arena->header->total_bytes = ARENA_CONTROL_BYTES;
+    return 0;
+}
+
+int arena_open(struct arena *arena, int fd, struct rk_why *why)
+{
+    struct arena opened = {.fd = fd};
+    struct stat status;
+    int rc;
+
+    *arena = (struct arena){.fd = -1};
+    if (fstat(fd, &status) != 0)
+        return rk_fail_errno(why, errno, "cannot look at the arena's descriptor");
+    if ((uint64_t)status.st_size < ARENA_CONTROL_BYTES)
+        return rk_fail(why, RK_EPROTO, "the descriptor of %lld bytes is no arena",
+                       (long long)status.st_size);
+    rc = map(&opened, (uint64_t)status.st_size, why);
+    if (rc != 0)
+        return rc;
+    if (opened.header->magic != ARENA_MAGIC || opened.header->version != ARENA_VERSION) {
+        munmap(opened.header, opened.mapped);
+        return rk_fail(why, RK_EVERSION,
+                       "the arena was made by another version of reknit; use one version in a job");
+    }
+    *arena = opened;
+    return 0;
+}
+
+void arena_close(struct arena *arena)
+{
+    if (arena->header != NULL)
+        munmap(arena->header, arena->mapped);
+    if (arena->header != NULL || arena->fd > 0)
+        close(arena->fd);
+    *arena = (struct arena){.fd = -1};
+}
+
+int arena_refresh(struct arena *arena, struct rk_why *why)
+{
+    uint64_t total;
+
+    if (atomic_load_explicit(&arena->header->layout_state, memory_order_acquire) !=
+        ARENA_LAYOUT_READY)
+        return 0;
+    total = arena->header->total_bytes;
+    return total == arena->mapped ? 0 : map(arena, total, why);
+}
+
+uint64_t arena_seat_bytes(const struct arena_header *header)
+{
+    return header->buffers * header->grad_bytes;
+}
+
+uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks)
+{
+    uint64_t grads = align_up(layout->grad_count * sizeof(float));
+    uint64_t state = align_up(layout->state_bytes);
+
+    return ARENA_CONTROL_BYTES + grads + ARENA_SNAPSHOTS * state +
+           ranks * tree_rank_buffers(shards) * grads;
+}
+
+static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
+{
+    int rc = bytes == 0 ? 0 : posix_fallocate(fd, (off_t)from, (off_t)bytes);
+
+    if (rc == 0)
+        return 0;
+    return rk_fail(why, RK_ENOMEM,
+                   "%s: %llu MiB of shared memory are not to be had (%s); give the worker more "
+                   "memory, use fewer ranks on this host or a smaller --shards",
+                   what, (unsigned long long)(bytes >> 20), strerror(rc));
+}
+
+static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
+{
+    struct arena_header *header = arena->header;
+    uint64_t grads = align_up(layout->grad_count * sizeof(float));
+    uint64_t state = align_up(layout->state_bytes);
+    uint64_t shared = grads + ARENA_SNAPSHOTS * state;
+    uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * header->buffers * grads;
+    int rc;
+
+    if (ftruncate(arena->fd, (off_t)total) != 0)
+        return rk_fail_errno(why, errno, "the arena cannot grow to %llu MiB",
+                             (unsigned long long)(total >> 20));
+    rc = reserve(arena->fd, ARENA_CONTROL_BYTES, shared, "the arena's result and snapshots", why);
+    if (rc == 0)
+        rc = map(arena, total, why);
+    if (rc != 0) {
+        if (ftruncate(arena->fd, (off_t)ARENA_CONTROL_BYTES) != 0)
+            return rc;
+        return rc;
+    }
+    header = arena->header;
+    header->grad_bytes = grads;
+    header->state_bytes = state;
+    header->result_offset = ARENA_CONTROL_BYTES;
+    header->snapshot_offset = header->result_offset + grads;
+    header->seat_offset = header->snapshot_offset + ARENA_SNAPSHOTS * state;
+    header->total_bytes = total;
+    (void)fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    return 0;
+}
+
+int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
+{
+    int rc = arena_refresh(arena, why);
+
+    if (rc != 0)
+        return rc;
+    if (arena_layout(arena) != NULL)
+        return rk_layout_compare(layout, "this rank", arena_layout(arena), "the job", why);
+    rc = grow(arena, layout, why);
+    if (rc != 0)
+        return rc;
+    memcpy((char *)arena->header + LAYOUT_OFFSET, layout, (size_t)layout->bytes);
+    atomic_store_explicit(&arena->header->layout_state, ARENA_LAYOUT_READY, memory_order_release);
+    return 0;
+}
+
+const struct rk_layout *arena_layout(const struct arena *arena)
+{
+    if (atomic_load_explicit(&arena->header->layout_state, memory_order_acquire) !=
+        ARENA_LAYOUT_READY)
+        return NULL;
+    return (const struct rk_layout *)((const char *)arena->header + LAYOUT_OFFSET);
+}
+
+int arena_seat_allocate(struct arena *arena, uint32_t seat, struct rk_why *why)
+{
+    struct arena_header *header = arena->header;
+    uint64_t bytes = arena_seat_bytes(header);
+    int rc;
+
+    if (atomic_load(&header->seat[seat].allocated) != 0)
+        return 0;
+    rc =
+        reserve(arena->fd, header->seat_offset + seat * bytes, bytes, "a rank's partial sums", why);
+    if (rc == 0)
+        atomic_store(&header->seat[seat].allocated, 1);
+    return rc;
+}
+
+static char *at(const struct arena *arena, uint64_t offset)
+{
+    assert(offset <= arena->mapped);
+    return (char *)arena->header + offset;
+}
+
+float *arena_result(const struct arena *arena)
+{
+    return (float *)at(arena, arena->header->result_offset);
+}
+
+void *arena_snapshot_data(const struct arena *arena, uint32_t snapshot)
+{
+    return at(arena, arena->header->snapshot_offset + snapshot * arena->header->state_bytes);
+}
+
+float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer)
+{
+    const struct arena_header *header = arena->header;
+
+    return (float *)at(arena, header->seat_offset + seat * arena_seat_bytes(header) +
+                                  buffer * header->grad_bytes);
+}
+
+int arena_snapshot_find(const struct arena *arena, uint64_t step)
+{
+    for (uint32_t k = 0; k < ARENA_SNAPSHOTS; k++)
+        if (atomic_load_explicit(&arena->header->snapshot[k].stamp, memory_order_acquire) ==
+            step + 1)
+            return (int)k;
+    return RK_ENOENT;
+}
+
+int arena_snapshot_newest(const struct arena *arena)
+{
+    uint64_t best = 0;
+    int found = RK_ENOENT;
+
+    for (uint32_t k = 0; k < ARENA_SNAPSHOTS; k++) {
+        uint64_t stamp =
+            atomic_load_explicit(&arena->header->snapshot[k].stamp, memory_order_acquire);
+
+        if (stamp > best) {
+            best = stamp;
+            found = (int)k;
+        }
+    }
+    return found;
+}
+
+static uint32_t pinned_snapshots(const struct arena *arena)
+{
+    uint32_t pinned = 0;
+
+    for (uint32_t a = 0; a < ARENA_AGENTS; a++)
+        if (atomic_load(&arena->header->agent[a].worker) != 0)
+            pinned |= atomic_load(&arena->header->agent[a].pinned);
+    return pinned;
+}
+
+int arena_snapshot_pick(const struct arena *arena)
+{
+    uint32_t pinned = pinned_snapshots(arena);
+    uint64_t oldest = UINT64_MAX;
+    int found = RK_EFULL;
+
+    for (uint32_t k = 0; k < ARENA_SNAPSHOTS; k++) {
+        uint64_t stamp = atomic_load(&arena->header->snapshot[k].stamp);
+
+        if ((pinned >> k & 1) == 0 && stamp < oldest) {
+            oldest = stamp;
+            found = (int)k;
+        }
+    }
+    return found;
+}
+
+void arena_snapshot_begin(struct arena *arena, uint32_t snapshot)
+{
+    atomic_store(&arena->header->snapshot[snapshot].stamp, 0);
+}
+
+void arena_snapshot_commit(struct arena *arena, uint32_t snapshot, uint64_t step)
+{
+    atomic_store_explicit(&arena->header->snapshot[snapshot].stamp, step + 1, memory_order_release);
+    arena_ring(arena);
+}

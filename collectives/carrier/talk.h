@@ -1,0 +1,111 @@
+/* One plan, served: what a carrier does from a go to the next freeze.
+ *
+ *   MEET      waits for the layout, says HELLO to all, hears theirs
+ *   RESULTS   the result of the last finished step goes to the hosts that lack it
+ *   STATE     the snapshot of the step that is dealt goes to the hosts that must take it
+ *   RANKS     waits until the local ranks are ready with the step
+ *   STEP      exchanges the step: each host sums its slice and gives it to all; then RANKS again
+ *
+ * A talk never blocks: talk_turn() does a bounded piece of work.  It looks at the freeze word
+ * before each access to the arena's sums, result and snapshots, and touches nothing once it has
+ * changed.
+ *
+ * Invariants:
+ *   T1  a packet is used only when its word is the plan's and its step the one in hand; an older
+ *       word is dropped, a newer word or step is left in the window until we get there
+ *   T2  the result is written only in RESULTS (by a host that lacks it) and in STEP, which begins
+ *       after every host said READY, so when no rank needs the result before it any more
+ *   T3  a step is summed only when the nodes of all hosts are disjoint and cover all shards
+ *   T4  packets of a step leave before any of the next */
+#ifndef RK_COLLECTIVES_CARRIER_TALK_H
+#define RK_COLLECTIVES_CARRIER_TALK_H
+
+#include "collectives/carrier/slices.h"
+#include "collectives/carrier/wires.h"
+
+enum talk_phase { TALK_MEET, TALK_RESULTS, TALK_STATE, TALK_RANKS, TALK_STEP };
+
+/* What this carrier knows about a host; `self` too, where it makes sense. */
+struct talk_host {
+    uint32_t peer; /* place in the job; of self: unused */
+    bool met;
+    struct packet_hello hello;
+    bool lags;
+    uint64_t caught_up; /* elements or bytes of a catch-up sent to it */
+    /* of the step in hand */
+    bool ready;
+    bool told_ready; /* READY was sent to it */
+    uint32_t vectors;
+    uint64_t parts_sent; /* elements of its slice */
+    uint64_t slice_sent; /* elements of our slice */
+    uint64_t slice_got;  /* elements of its slice */
+};
+
+struct talk {
+    struct arena *arena;
+    struct wires *wires;
+    uint32_t block; /* of this host's agent, whose freeze word rules */
+    struct arena_plan plan;
+    enum talk_phase phase;
+    uint64_t step;
+    uint32_t met_count;
+    uint32_t greeted;  /* peers before this one have our HELLO */
+    uint64_t elements; /* of the gradient vector */
+    uint64_t state_bytes;
+    uint32_t giver; /* of the result; plan.hosts: nobody */
+    uint64_t taken; /* elements or bytes of a catch-up received */
+    int taking;     /* the snapshot being written, or negative */
+    bool receiving; /* a catch-up has begun to arrive */
+    /* the step in hand */
+    uint32_t ready_count;
+    bool merged;     /* merge is sealed */
+    bool completed;  /* the result is whole and announced */
+    uint64_t summed; /* elements of our slice that are in the result */
+    uint32_t piece_count;
+    uint32_t node_count; /* joined nodes of this host */
+    struct tree_node node[RK_MAX_SHARDS];
+    uint32_t node_from[RK_MAX_SHARDS + 1]; /* first piece of each joined node */
+    struct arena_piece piece[RK_MAX_SHARDS];
+    struct merge merge;
+    struct tree_part part[RK_MAX_SHARDS];
+    struct talk_host host[]; /* plan.hosts */
+};
+
+/* A talk about `plan`, which is copied, of the agent with `block`; freed by talk_free (takes NULL).
+ * RK_ENOMEM; RK_EDATA when the plan is not for a job of this size. */
+int talk_new(struct arena *arena, struct wires *wires, uint32_t block,
+             const struct arena_plan *plan, struct talk **out, struct rk_why *why);
+void talk_free(struct talk *talk);
+
+/* Goes on as far as a bounded piece of work goes.  *moved: something happened.  RK_EDATA,
+ * RK_EPROTO: a bug or a stale peer, nothing wrong was written; RK_ETRANSPORT. */
+int talk_turn(struct talk *talk, bool *moved, struct rk_why *why);
+
+/* Whether it waits for this host's ranks only, so that the bell tells when to look again. */
+bool talk_waits_here(const struct talk *talk);
+/* Nanoseconds without anything moving after which something is broken; 0: it may take any time. */
+uint64_t talk_patience(const struct talk *talk);
+
+/* ---- the parts of it: catch_up.c, exchange.c ------------------------------------------------- */
+
+bool talk_frozen(const struct talk *talk);
+/* Fills the header of a packet for now; the rest of it is 0 but vectors, which is 1. */
+void talk_head(const struct talk *talk, struct packet *packet, enum packet_kind kind);
+int talk_send(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why);
+
+/* One turn of a phase; they set talk->phase when it is over. */
+int catch_up_results(struct talk *talk, bool *moved, struct rk_why *why);
+int catch_up_state(struct talk *talk, bool *moved, struct rk_why *why);
+void exchange_begin(struct talk *talk, uint64_t step);
+int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why);
+int exchange_step(struct talk *talk, bool *moved, struct rk_why *why);
+
+/* Uses a packet of the plan's word.  1: done with it; 0: not yet; or an error. */
+int catch_up_result(struct talk *talk, uint32_t host, const struct packet *packet,
+                    struct rk_why *why);
+int catch_up_snapshot(struct talk *talk, uint32_t host, const struct packet *packet,
+                      struct rk_why *why);
+int exchange_packet(struct talk *talk, uint32_t host, const struct packet *packet,
+                    struct rk_why *why);
+
+#endif

@@ -1,0 +1,301 @@
+/* Command lines and environments for carriers; see carrier_launch.h. */
+#include "collectives/carrier_launch.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ifaddrs.h>
+#include <limits.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Measured with Open MPI 4.1.4.  Without if_base_do_not_resolve mpirun asks the DNS for the names
+ * of our hosts, which nobody knows; plm and ras keep it from taking a batch system's hosts; han
+ * crashes, and the rest keeps one carrier's death from being everybody's. */
+static const struct {
+    const char *name;
+    const char *value;
+} settings[] = {
+    {"pml", "ob1"},
+    {"btl", "tcp,self"},
+    {"coll", "^han"},
+    {"mpi_yield_when_idle", "1"},
+    {"odls_base_sigkill_timeout", "0"},
+    {"orte_leave_session_attached", "1"},
+    {"if_base_do_not_resolve", "1"},
+    {"ras", "^slurm,tm,lsf,gridengine,alps"},
+    {"plm", "rsh"},
+    {"plm_rsh_no_tree_spawn", "1"},
+    {"plm_rsh_agent", "reknit rsh"},
+};
+#define SETTING_COUNT (sizeof settings / sizeof settings[0])
+
+/* Of a job of Open MPI that the agent itself may stand in; and what we set ourselves. */
+static const char *const dropped[] = {"OMPI_",         "PMIX_", "PMI_",
+                                      "ORTE_",         "PRTE_", "TMPDIR=",
+                                      "REKNIT_AGENT=", "PATH=", "REKNIT_CARRIER_JOB="};
+
+/* ---- lists of strings ------------------------------------------------------------------------ */
+
+struct list {
+    char **item;
+    size_t count;
+    size_t capacity;
+    bool failed;
+};
+
+static void list_take(struct list *list, char *text)
+{
+    if (text == NULL || list->count + 1 >= list->capacity) {
+        free(text);
+        list->failed = true;
+        return;
+    }
+    list->item[list->count++] = text;
+}
+
+static void list_add(struct list *list, const char *text)
+{
+    list_take(list, strdup(text));
+}
+
+__attribute__((format(printf, 2, 3))) static void list_print(struct list *list, const char *format,
+                                                             ...)
+{
+    va_list arguments;
+    char *text = NULL;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    list_take(list, text);
+}
+
+static struct list list_new(size_t capacity)
+{
+    struct list list = {.capacity = capacity + 1};
+
+    list.item = calloc(list.capacity, sizeof *list.item);
+    if (list.item == NULL)
+        list.capacity = 0;
+    return list;
+}
+
+static void strings_free(char **item)
+{
+    for (size_t i = 0; item != NULL && item[i] != NULL; i++)
+        free(item[i]);
+    free(item);
+}
+
+void carrier_command_done(struct carrier_command *command)
+{
+    strings_free(command->argv);
+    strings_free(command->envp);
+    *command = (struct carrier_command){.argv = NULL};
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+void carrier_host_name(uint32_t job, uint32_t index, char name[CARRIER_HOST_MAX])
+{
+    snprintf(name, CARRIER_HOST_MAX, "rk-h%u-j%u", index, job);
+}
+
+int carrier_host_parse(const char *name, uint32_t *job, uint32_t *index)
+{
+    char again[CARRIER_HOST_MAX];
+
+    if (sscanf(name, "rk-h%u-j%u", index, job) != 2)
+        return RK_EINVAL;
+    carrier_host_name(*job, *index, again);
+    return strcmp(name, again) == 0 ? 0 : RK_EINVAL;
+}
+
+/* "rk-h0-j7:1,rk-h1-j7:1": one carrier for each. */
+static char *host_list(const struct carrier_launch *launch)
+{
+    char *text = malloc(launch->hosts * (size_t)(CARRIER_HOST_MAX + 4));
+    size_t used = 0;
+
+    for (uint32_t h = 0; text != NULL && h < launch->hosts; h++) {
+        char name[CARRIER_HOST_MAX];
+
+        carrier_host_name(launch->job, h, name);
+        used += (size_t)sprintf(text + used, "%s%s:1", h == 0 ? "" : ",", name);
+    }
+    return text;
+}
+
+static bool same_address(const struct sockaddr *one, const char *text)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+
+    if (one == NULL)
+        return false;
+    if (one->sa_family == AF_INET && inet_pton(AF_INET, text, &v4) == 1)
+        return ((const struct sockaddr_in *)(const void *)one)->sin_addr.s_addr == v4.s_addr;
+    if (one->sa_family == AF_INET6 && inet_pton(AF_INET6, text, &v6) == 1)
+        return memcmp(&((const struct sockaddr_in6 *)(const void *)one)->sin6_addr, &v6,
+                      sizeof v6) == 0;
+    return false;
+}
+
+int carrier_interface(const char *address, char *name, uint32_t size, struct rk_why *why)
+{
+    struct ifaddrs *all = NULL;
+    bool found = strncmp(address, "127.", 4) == 0;
+
+    snprintf(name, size, "lo");
+    if (found)
+        return 0;
+    if (getifaddrs(&all) != 0)
+        return rk_fail(why, RK_EIO, "cannot list this host's network interfaces");
+    for (const struct ifaddrs *one = all; one != NULL && !found; one = one->ifa_next) {
+        found = same_address(one->ifa_addr, address);
+        if (found)
+            snprintf(name, size, "%s", one->ifa_name);
+    }
+    freeifaddrs(all);
+    if (found)
+        return 0;
+    return rk_fail(why, RK_ENOENT, "no network interface of this host has the address %s", address);
+}
+
+/* ---- commands -------------------------------------------------------------------------------- */
+
+static bool is_dropped(const char *variable)
+{
+    for (size_t d = 0; d < sizeof dropped / sizeof dropped[0]; d++)
+        if (strncmp(variable, dropped[d], strlen(dropped[d])) == 0)
+            return true;
+    return false;
+}
+
+/* The executable whose roles are `rsh` and `carrier`; RK_EINVAL when it is not absolute. */
+static int find_program(const struct carrier_launch *launch, char *path, size_t size,
+                        struct rk_why *why)
+{
+    ssize_t length;
+
+    if (launch->program != NULL) {
+        if (launch->program[0] != '/' || strlen(launch->program) >= size)
+            return rk_fail(why, RK_EINVAL, "the path '%s' of reknit is not absolute, or too long",
+                           launch->program);
+        strcpy(path, launch->program);
+        return 0;
+    }
+    length = readlink("/proc/self/exe", path, size - 1);
+    if (length < 0)
+        return rk_fail_errno(why, errno, "cannot read /proc/self/exe");
+    path[length] = '\0';
+    return 0;
+}
+
+/* plm_rsh_agent cannot hold a path with blanks, so `reknit` is found in PATH, ours first: by
+ * mpirun, and by its daemons, which look for it though they never call it. */
+static void add_path(const char *program, const struct carrier_launch *launch, struct list *env)
+{
+    const char *path = "/usr/local/bin:/usr/bin:/bin";
+    const char *slash = strrchr(program, '/');
+
+    for (size_t i = 0; launch->env[i] != NULL; i++)
+        if (strncmp(launch->env[i], "PATH=", 5) == 0)
+            path = launch->env[i] + 5;
+    list_print(env, "PATH=%.*s:%s", (int)(slash - program), program, path);
+}
+
+static struct list make_environment(const char *program, const struct carrier_launch *launch)
+{
+    size_t count = 0;
+    struct list env;
+
+    while (launch->env[count] != NULL)
+        count++;
+    env = list_new(count + 8);
+    for (size_t i = 0; i < count; i++)
+        if (!is_dropped(launch->env[i]))
+            list_add(&env, launch->env[i]);
+    add_path(program, launch, &env);
+    list_print(&env, "TMPDIR=%s", launch->directory);
+    list_print(&env, "REKNIT_AGENT=%s", launch->agent);
+    list_print(&env, CARRIER_ENV_JOB "=%u", launch->job);
+    list_add(&env, "OMPI_ALLOW_RUN_AS_ROOT=1");
+    list_add(&env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
+    return env;
+}
+
+static int finish(struct list argv, struct list env, struct carrier_command *command,
+                  struct rk_why *why)
+{
+    *command = (struct carrier_command){.argv = argv.item, .envp = env.item};
+    if (argv.item != NULL && env.item != NULL && !argv.failed && !env.failed)
+        return 0;
+    carrier_command_done(command);
+    return rk_fail(why, RK_ENOMEM, "no memory for the command that starts the carriers");
+}
+
+static void add_setting(struct list *argv, const char *name, const char *value)
+{
+    list_add(argv, "--mca");
+    list_add(argv, name);
+    list_add(argv, value);
+}
+
+int carrier_launch_command(const struct carrier_launch *launch, struct carrier_command *command,
+                           struct rk_why *why)
+{
+    char program[PATH_MAX];
+    struct list argv;
+    int rc;
+
+    *command = (struct carrier_command){.argv = NULL};
+    if (launch->hosts < 2 || launch->hosts > CARRIER_MAX_HOSTS)
+        return rk_fail(why, RK_EINVAL, "carriers for %u hosts: must be 2 to %u", launch->hosts,
+                       CARRIER_MAX_HOSTS);
+    rc = find_program(launch, program, sizeof program, why);
+    if (rc != 0)
+        return rc;
+    argv = list_new(3 * (SETTING_COUNT + 2) + 16);
+    list_add(&argv, "mpirun");
+    list_add(&argv, "-np");
+    list_print(&argv, "%u", launch->hosts);
+    list_add(&argv, "--host");
+    list_take(&argv, host_list(launch));
+    list_add(&argv, "--map-by");
+    list_add(&argv, "node");
+    list_add(&argv, "--bind-to");
+    list_add(&argv, "none");
+    list_add(&argv, "--enable-recovery");
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        add_setting(&argv, settings[i].name, settings[i].value);
+    add_setting(&argv, "btl_tcp_if_include", launch->interface);
+    add_setting(&argv, "oob_tcp_if_include", launch->interface);
+    list_add(&argv, program);
+    list_add(&argv, "carrier");
+    return finish(argv, make_environment(program, launch), command, why);
+}
+
+int carrier_launch_daemon(const struct carrier_launch *launch, const char *text,
+                          struct carrier_command *command, struct rk_why *why)
+{
+    char program[PATH_MAX];
+    struct list argv;
+    int rc;
+
+    *command = (struct carrier_command){.argv = NULL};
+    rc = find_program(launch, program, sizeof program, why);
+    if (rc != 0)
+        return rc;
+    argv = list_new(4);
+    list_add(&argv, "/bin/sh");
+    list_add(&argv, "-c");
+    list_add(&argv, text);
+    return finish(argv, make_environment(program, launch), command, why);
+}

@@ -1,0 +1,481 @@
+/* The inside of the core: one struct, the files that each own a part of it, and the functions that
+ * they call each other by.  Nothing outside coordinator/core includes this, except tests.
+ *
+ *   core.c        birth, one step, time            members.c    workers: table, silence, loss
+ *   ranks.c       ranks: table, status, exits      places.c     places and launches
+ *   job.c         the job: table                   form.c       freeze, acks, decision, go
+ *   plan.c        members and their order          load.c       state when no rank has it
+ *   checkpoint.c  checkpoints: table               carriers.c   the MPI proxies
+ *   budget.c      losses, blame, recovered         recover.c    a new coordinator
+ *   finish.c      the end                          record.c     what survives
+ *   check.c       the invariants                   rules.c      names and the tables as text */
+#ifndef RK_COORDINATOR_CORE_STATE_H
+#define RK_COORDINATOR_CORE_STATE_H
+
+#include "coordinator/core/bits.h"
+#include "coordinator/core/check.h"
+#include "coordinator/core/core.h"
+
+#define NONE UINT32_MAX
+#define MAX_POSITION (UINT64_C(1) << 40) /* a step in a tick has 40 bits */
+#define LAUNCH_TRIES 8u
+#define CHECKPOINT_TRIES 3u
+#define CARRIER_FREE_TRIES 3u
+
+struct link {
+    uint32_t prev, next;
+};
+struct list {
+    unsigned char *links;
+    size_t stride;
+    uint32_t head, tail, count;
+};
+
+/* ---- ranks ----------------------------------------------------------------------------------- */
+
+#define RANK_STATES ((uint32_t)CORE_RANK_DONE + 1)
+
+enum rank_event {
+    RANK_EV_START, /* START_RANKS is given */
+    RANK_EV_UP,    /* its process was seen */
+    RANK_EV_ENTER, /* it waits for membership */
+    RANK_EV_GO,    /* it is a member */
+    RANK_EV_LEAVE, /* it reached the end */
+    RANK_EV_GONE,  /* its process ended too early */
+    RANK_EV_DONE,  /* its process ended well */
+    RANK_EV_DROP,  /* its worker is out, or it is started anew */
+    RANK_EV_COUNT_
+};
+
+struct rank {
+    uint32_t name;      /* CORE_NO_RANK: none given */
+    uint32_t last_name; /* for the note of an exit that is owed */
+    uint8_t state;      /* enum core_rank_state */
+    uint8_t doubt;      /* statuses in a row that saw no process */
+    bool has_state;
+    bool acked; /* stood still in the ack of the present word */
+    bool up;    /* its process was seen */
+    int32_t pid, dead_pid;
+    uint64_t position;
+    uint64_t round;   /* in which it was started, see budget.c */
+    uint64_t started; /* when, in core time */
+};
+
+/* ---- workers --------------------------------------------------------------------------------- */
+
+enum { /* what a worker is owed: said as soon as an action is free */
+       OWE_JOINED = 1,
+       OWE_START = 2,
+       OWE_WRITE = 4,
+       OWE_LOST = 8,
+       OWE_KILL = 16,
+       OWE_EXITS = 32,
+};
+
+struct worker {
+    struct rk_worker_id id;
+    enum core_member_state state;
+    uint32_t host, place, ticket, slots;
+    struct rank *rank; /* max_slots of them */
+    uint32_t count[RANK_STATES];
+    uint64_t last_heard; /* core time */
+    uint64_t round;
+    uint64_t layout_hash, complete_step;
+    uint64_t snapshot_step[2];
+    rk_word asked, acked;    /* freeze words */
+    rk_word word, frozen;    /* as its hello said; a new coordinator judges by them */
+    rk_word named;           /* LOST: the freeze that named it to its host */
+    uint64_t go_again;       /* not before this time */
+    bool ended;              /* LOST: seen dead */
+    enum core_reason reason; /* LOST */
+    uint64_t detect;         /* LOST */
+    uint32_t writer;         /* its part of the attempt, NONE */
+    bool owed_write;
+    uint64_t walk;       /* the last walk that met it */
+    uint32_t owed;       /* OWE_ bits */
+    uint64_t owed_start; /* slots */
+    bool owed_replace;   /* how */
+    uint64_t owed_exits; /* slots */
+    uint32_t order;      /* where it stands in core->order */
+    struct link heard, host_link, owe, spare;
+    uint32_t hash_next;
+};
+
+/* Which shards of a step a host's arena holds sums of, as the acks of `word` said. */
+struct report {
+    rk_word word;
+    uint64_t step;
+    uint32_t max_nodes;
+    uint64_t done[SHARD_WORDS];
+};
+
+struct host {
+    struct rk_host_id id; /* 0: a free entry */
+    struct report report;
+    uint32_t living;
+    struct list workers; /* living and lost */
+    uint32_t hash_next;
+    uint64_t walk; /* the last walk that met it */
+    uint32_t index, first, fill;
+    uint32_t carrier_job, carrier_up; /* jobs */
+    uint64_t asked_snapshot;          /* the request that it has answered */
+};
+
+enum place_state { PLACE_EMPTY, PLACE_LAUNCHING, PLACE_COOLING, PLACE_TAKEN, PLACE_CLOSED };
+
+struct place {
+    enum place_state state;
+    uint32_t ticket, worker, failures;
+    uint64_t since; /* core time */
+    struct link link;
+};
+
+/* ---- parts of the core ----------------------------------------------------------------------- */
+
+struct losses {
+    uint32_t count;
+    uint64_t first, detect;
+    bool in_place;
+    uint64_t lost_steps;
+};
+
+struct member {
+    uint32_t worker, slot, host_index;
+};
+
+struct plan {
+    rk_word word, lineage;
+    uint64_t deal_step, stop_at;
+    uint32_t world, members, hosts, carrier_job;
+    bool fresh, program;
+    uint32_t state_host; /* index of a host entry, NONE */
+    uint64_t done[SHARD_WORDS];
+};
+
+/* What the acks of the word being formed said. */
+struct acks {
+    uint32_t missing;
+    uint64_t complete; /* the highest step whose result is complete somewhere */
+};
+
+enum checkpoint_state {
+    CHECKPOINT_IDLE,
+    CHECKPOINT_ASKED,
+    CHECKPOINT_WRITING,
+    CHECKPOINT_COMMITTING,
+    CHECKPOINT_COUNT_
+};
+enum checkpoint_event {
+    CHECKPOINT_EV_DUE,
+    CHECKPOINT_EV_TAKEN,
+    CHECKPOINT_EV_MISSED,
+    CHECKPOINT_EV_WRITTEN,
+    CHECKPOINT_EV_FAILED,
+    CHECKPOINT_EV_COMMITTED,
+    CHECKPOINT_EV_COUNT_
+};
+
+struct checkpoint {
+    enum checkpoint_state state;
+    uint64_t step; /* asked for, or being written */
+    uint64_t request;
+    uint32_t hosts_taken;
+    uint32_t attempt, writers, missing, tries;
+    uint64_t margin;          /* factor, doubled by a miss */
+    uint64_t since, next_due; /* core time */
+    uint64_t committed;       /* step, CORE_NONE */
+    uint64_t rate_time, rate_step, step_ns;
+    uint64_t skip_until; /* best step */
+    int32_t code;        /* of the last failure */
+};
+
+enum load_state { LOAD_NONE, LOAD_FINDING, LOAD_LOADING };
+
+struct load {
+    enum load_state state;
+    uint64_t step;
+    uint32_t worker; /* entry that loads */
+    uint32_t host;   /* entry whose arena has it */
+    uint32_t errors;
+    bool in_host; /* `step` lies in the arena of `host` */
+};
+
+enum job_event {
+    JOB_EV_FAILED, /* for good */
+    JOB_EV_CAME,   /* the workers of the last life are back, or will not be */
+    JOB_EV_GATHERED,
+    JOB_EV_UP,     /* a program without the library runs */
+    JOB_EV_READY,  /* ranks wait to be taken in */
+    JOB_EV_BROKEN, /* the generation cannot go on as it is */
+    JOB_EV_ACKED,
+    JOB_EV_LOADED, /* the state is chosen */
+    JOB_EV_LEFT,   /* a rank reached the end */
+    JOB_EV_STOP,
+    JOB_EV_OVER, /* all have reached it, and the final checkpoint is as good as it gets */
+    JOB_EV_COUNT_
+};
+
+struct core {
+    struct core_config config;
+    uint32_t epoch;
+    uint64_t born; /* when */
+    uint64_t now;  /* of the event */
+    uint64_t late; /* all lateness of the loop so far */
+    uint64_t time; /* now - late: what deadlines are told by */
+    uint64_t refused;
+    struct core_actions *out;
+
+    /* job.c */
+    enum core_job_state state;
+    rk_word word; /* being formed or in force */
+    uint64_t generation, noted_generation;
+    bool started, joined, broken, adopting;
+    bool stopping, ending, finish_said;
+    int32_t stop_signal, left_code;
+    int32_t exit_code;
+    enum core_reason fatal; /* CORE_REASON_NONE: not failed */
+    uint32_t fatal_rank;
+    uint64_t best_step, end_step, grace;
+    uint64_t ready_since;
+    bool leave_later; /* members that shall leave are ahead of all who stay */
+    bool step_seen;   /* a step was finished under the present word */
+    bool final_failed;
+    uint32_t absent; /* workers of the last life whose loss is still to be told */
+    uint32_t target;
+    bool record_later, noted_start;
+    uint64_t formed_since;
+
+    /* members.c */
+    struct worker *worker;
+    struct rank *rank_pool;
+    uint32_t *worker_hash;
+    uint32_t hash_mask;
+    uint32_t free_worker; /* chain by hash_next */
+    struct list heard, owing, lost;
+    uint32_t living, members;
+    struct host *host;
+    uint32_t *host_hash;
+    uint32_t free_host;
+    uint32_t *order, *order_hosts;
+    uint32_t order_count;
+    uint64_t layout_hash;
+
+    /* ranks.c */
+    struct bits names; /* free ones */
+    uint32_t name_top; /* all names given are below */
+    uint32_t *name_owner;
+    uint32_t count[RANK_STATES];
+    uint32_t waiting; /* READY and not acked under the present word */
+    uint32_t unseen;  /* STARTING and not up */
+
+    /* places.c */
+    struct place *place;
+    struct bits open; /* EMPTY places below the target */
+    struct list launching, cooling, spare;
+    uint32_t closed, taken, launch_serial;
+
+    /* form.c, plan.c, load.c */
+    struct plan plan;
+    struct acks acks;
+    struct member *member;
+    uint32_t *plan_hosts; /* host entries by index, as the walk for the next plan found them */
+    uint32_t member_count, host_count;
+    uint64_t walk, next_position;
+    uint32_t next_workers;
+    struct load load;
+
+    /* recover.c */
+    struct {
+        rk_word word, frozen, lineage;
+        uint64_t deal_step, stop_at;
+        uint32_t members, came, absent;
+        uint32_t carrier_job, carrier_hosts;
+    } recover;
+
+    /* carriers.c */
+    uint32_t carrier_job, carrier_up, carrier_hosts, carrier_retries;
+    uint64_t carrier_since;
+    bool carrier_broken;
+
+    /* budget.c */
+    uint64_t round;
+    bool stepped;
+    uint32_t program_failures, restarts_total, restart_count;
+    uint64_t restart[CORE_MAX_RESTARTS]; /* times, newest first */
+    struct losses pending, healing;
+
+    struct checkpoint checkpoint;
+    uint32_t check_next;
+};
+
+/* ---- core.c ---------------------------------------------------------------------------------- */
+
+struct core_action *core_emit(struct core *core, enum core_action_kind kind);
+struct core_action *core_note_emit(struct core *core, enum core_note note);
+bool core_room(const struct core *core); /* for one more action of those that can wait */
+void core_refuse_event(struct core *core);
+
+/* An intrusive list of entries of one array: `first` is the link of entry 0, `stride` bytes apart.
+ */
+void list_init(struct list *list, struct link *first, size_t stride);
+void list_append(struct list *list, uint32_t index);
+void list_remove(struct list *list, uint32_t index);
+uint32_t list_next(const struct list *list, uint32_t index);
+
+/* ---- members.c ------------------------------------------------------------------------------- */
+
+bool members_init(struct core *core);
+void members_done(struct core *core);
+void members_event(struct core *core, const struct core_event *event);
+uint32_t worker_find(const struct core *core, struct rk_worker_id id);
+bool worker_living(const struct worker *worker);
+/* Every assignment of a worker's state. */
+void worker_set(struct core *core, struct worker *worker, enum core_member_state state);
+void worker_rank_changed(struct core *core, struct worker *worker);
+void worker_lost(struct core *core, uint32_t index, enum core_reason reason, uint64_t detect);
+void worker_owe(struct core *core, uint32_t index, uint32_t what);
+/* All its processes are dead: a lost worker's entry is free. */
+void worker_fenced(struct core *core, uint32_t index);
+void workers_silent(struct core *core);
+void workers_pay(struct core *core);
+void order_build(struct core *core);
+void order_append(struct core *core, uint32_t index);
+bool worker_event_allowed(enum core_member_state state, enum core_event_kind kind);
+const char *worker_rule_name(enum core_member_state state, enum core_event_kind kind);
+
+/* ---- ranks.c --------------------------------------------------------------------------------- */
+
+struct rank_exit {
+    enum core_reason reason;
+    int32_t exit_code, signal;
+    uint64_t detect;
+    bool by_program;
+    bool quiet; /* noted later, with the others of one status */
+};
+
+bool rank_move(struct core *core, struct worker *worker, uint32_t slot, enum rank_event event);
+/* Where the table leads, or RANK_STATES: refused. */
+uint32_t rank_rule(enum core_rank_state state, enum rank_event event);
+void rank_set_acked(struct core *core, struct rank *rank, bool acked);
+bool rank_name(struct core *core, struct worker *worker, uint32_t slot, uint32_t name);
+void ranks_name(struct core *core, struct worker *worker);
+void ranks_forget(struct core *core, struct worker *worker);
+void ranks_start(struct core *core, struct worker *worker, bool replace);
+void ranks_start_all(struct core *core, bool replace);
+/* What a worker says about its ranks; `sure`: nothing older can come after it. */
+void ranks_status(struct core *core, struct worker *worker, const struct core_worker_status *status,
+                  bool sure);
+void rank_exited(struct core *core, struct worker *worker, const struct core_event *event);
+void rank_gone(struct core *core, struct worker *worker, uint32_t slot,
+               const struct rank_exit *exit);
+void rank_reached(struct core *core, const struct rank *rank);
+bool program_mode(const struct core *core); /* ranks only have their environment, so far */
+
+/* ---- places.c -------------------------------------------------------------------------------- */
+
+bool places_init(struct core *core);
+void places_done(struct core *core);
+/* Finds a place for a worker that said hello; false: its ticket was given up. */
+bool place_take(struct core *core, uint32_t index, uint32_t ticket);
+void place_leave(struct core *core, struct worker *worker);
+void place_launch_failed(struct core *core, uint32_t ticket, bool final);
+void places_target(struct core *core, uint32_t target);
+void places_tick(struct core *core);
+void places_launch(struct core *core);
+bool places_hopeless(const struct core *core);
+
+/* ---- job.c ----------------------------------------------------------------------------------- */
+
+void job_set(struct core *core, enum core_job_state state);
+void job_consider(struct core *core);
+void job_fail(struct core *core, int32_t exit_code, enum core_reason reason, uint32_t rank);
+const char *job_rule_name(enum core_job_state state, enum job_event event);
+const char *job_event_name(enum job_event event);
+
+/* ---- form.c ---------------------------------------------------------------------------------- */
+
+void form_start(struct core *core);
+void form_ask(struct core *core, uint32_t index); /* a worker that came while forming */
+void form_ack(struct core *core, uint32_t index, const struct core_event *event);
+void form_worker_lost(struct core *core, struct worker *worker);
+void form_tick(struct core *core);
+enum core_job_state form_decide(struct core *core);
+enum core_job_state form_go(struct core *core);
+void form_loaded(struct core *core);
+void form_note(struct core *core);
+uint64_t form_settle(const struct core *core);
+
+/* ---- plan.c ---------------------------------------------------------------------------------- */
+
+/* Fills core->member with the ranks that `wanted` names; returns how many workers they are of. */
+uint32_t plan_walk(struct core *core,
+                   bool (*wanted)(const struct core *, const struct worker *, const struct rank *));
+bool plan_rank_has(const struct core *core, const struct worker *worker, const struct rank *rank,
+                   uint64_t step);
+rk_word plan_lineage(const struct core *core, uint64_t step);
+
+/* ---- load.c ---------------------------------------------------------------------------------- */
+
+enum core_job_state load_start(struct core *core);
+void load_found(struct core *core, const struct core_event *event);
+void load_done(struct core *core, uint32_t index, const struct core_event *event);
+bool load_ready(const struct core *core);
+
+/* ---- checkpoint.c ---------------------------------------------------------------------------- */
+
+void checkpoint_init(struct core *core);
+void checkpoint_tick(struct core *core);
+void checkpoint_go(struct core *core);
+void checkpoint_snapshot(struct core *core, uint32_t index, uint64_t step, bool missed);
+void checkpoint_status(struct core *core, uint32_t index);
+void checkpoint_written(struct core *core, uint32_t index, const struct core_event *event);
+void checkpoint_committed(struct core *core, const struct core_event *event);
+void checkpoint_worker_lost(struct core *core, struct worker *worker);
+void checkpoint_progress(struct core *core);
+uint64_t checkpoint_deadline(const struct core *core);
+/* Drives the final one; true when it is committed, or cannot be. */
+bool checkpoint_final(struct core *core);
+void checkpoint_write_emit(struct core *core, uint32_t index);
+const char *checkpoint_rule_name(enum checkpoint_state state, enum checkpoint_event event);
+const char *checkpoint_state_name(enum checkpoint_state state);
+const char *checkpoint_event_name(enum checkpoint_event event);
+
+/* ---- carriers.c ------------------------------------------------------------------------------ */
+
+void carriers_prepare(struct core *core, struct plan *plan);
+void carriers_event(struct core *core, uint32_t index, const struct core_event *event);
+void carriers_tick(struct core *core);
+uint64_t carriers_deadline(const struct core *core);
+
+/* ---- budget.c -------------------------------------------------------------------------------- */
+
+void losses_add(struct core *core, uint64_t detect);
+void losses_go(struct core *core, bool in_place, uint64_t lost_steps);
+void losses_end(struct core *core);
+void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_code,
+                  uint32_t rank);
+void budget_spend(struct core *core);
+void budget_stepped(struct core *core); /* a step was finished under the present word */
+void budget_recovered(struct core *core);
+
+/* ---- recover.c ------------------------------------------------------------------------------- */
+
+bool recover_hello(struct core *core, uint32_t index, const struct core_event *event);
+bool recover_came(const struct core *core);
+enum core_job_state recover_done(struct core *core);
+
+/* ---- finish.c -------------------------------------------------------------------------------- */
+
+enum core_job_state finish_start(struct core *core);
+enum core_job_state finish_broken(struct core *core);
+enum core_job_state finish_end(struct core *core);
+enum core_job_state finish_failed(struct core *core);
+bool finish_over(struct core *core);
+
+/* ---- record.c -------------------------------------------------------------------------------- */
+
+void record_now(struct core *core);   /* before the later actions of this step */
+void record_later(struct core *core); /* at its end */
+void record_apply(struct core *core, const struct core_record *record);
+
+#endif

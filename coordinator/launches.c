@@ -1,0 +1,156 @@
+/* The launcher's side: what is to be started, what has ended, and the outcome. */
+#include "coordinator/shell.h"
+
+#include "common/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void launches_done(struct launches *launches)
+{
+    free(launches->launch);
+    *launches = (struct launches){0};
+}
+
+static void send_launches(struct coordinator *c, uint32_t *ticket, uint32_t *place, size_t count)
+{
+    Rk__Envelope envelope = RK__ENVELOPE__INIT;
+    Rk__Launch launch = RK__LAUNCH__INIT;
+
+    if (!c->launches.launcher || count == 0)
+        return;
+    launch.ticket = ticket;
+    launch.n_ticket = count;
+    launch.place = place;
+    launch.n_place = count;
+    envelope.body_case = RK__ENVELOPE__BODY_LAUNCH;
+    envelope.launch = &launch;
+    server_send(c->server, c->launches.launcher, &envelope);
+}
+
+static bool remember(struct launches *launches, uint32_t ticket, uint32_t place)
+{
+    if (launches->count == launches->capacity) {
+        size_t capacity = launches->capacity ? 2 * launches->capacity : 16;
+        struct launch *launch = realloc(launches->launch, capacity * sizeof *launch);
+
+        if (!launch)
+            return false;
+        launches->launch = launch;
+        launches->capacity = capacity;
+    }
+    launches->launch[launches->count++] = (struct launch){ticket, place};
+    return true;
+}
+
+static bool forget(struct launches *launches, uint32_t ticket)
+{
+    for (size_t i = 0; i < launches->count; i++) {
+        if (launches->launch[i].ticket != ticket)
+            continue;
+        launches->launch[i] = launches->launch[--launches->count];
+        return true;
+    }
+    return false;
+}
+
+static void fail(struct coordinator *c, uint32_t ticket, bool final)
+{
+    struct core_event event = {.kind = CORE_EV_LAUNCH_FAILED, .now = c->now};
+
+    event.launch_failed.ticket = ticket;
+    event.launch_failed.final = final;
+    coordinator_feed(c, &event);
+}
+
+void launches_start(struct coordinator *c, uint32_t ticket, uint32_t place)
+{
+    if (!remember(&c->launches, ticket, place)) {
+        rk_warn("no memory to launch a worker: tried again later");
+        fail(c, ticket, false);
+        return;
+    }
+    send_launches(c, &ticket, &place, 1);
+}
+
+void launches_came(struct coordinator *c, uint32_t ticket)
+{
+    if (ticket)
+        forget(&c->launches, ticket);
+}
+
+static bool runs(const Rk__LauncherHello *hello, uint32_t ticket)
+{
+    for (size_t i = 0; i < hello->n_ticket; i++)
+        if (hello->ticket[i] == ticket)
+            return true;
+    return false;
+}
+
+/* A launcher that came (back) is told again what it does not know of. */
+void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__LauncherHello *hello)
+{
+    rk_info("launcher connected, pid %d, %zu workers run there", hello->pid, hello->n_ticket);
+    c->launches.launcher = launcher;
+    c->launches.supervisor_pid = hello->pid;
+    for (size_t i = 0; i < c->launches.count; i++) {
+        struct launch *launch = &c->launches.launch[i];
+
+        if (!runs(hello, launch->ticket))
+            send_launches(c, &launch->ticket, &launch->place, 1);
+    }
+}
+
+void launches_gone(struct coordinator *c, const Rk__WorkerGone *gone)
+{
+    struct worker_info *worker = workers_by_ticket(&c->workers, gone->ticket);
+    struct core_event event = {.kind = CORE_EV_CLOSED, .now = c->now};
+
+    event.worker.value = worker ? worker->id : gone->worker;
+    event.closed.ended = true;
+    if (forget(&c->launches, gone->ticket) || !event.worker.value) {
+        rk_warn("worker of ticket %u ended before it said hello, status %d: %s", gone->ticket,
+                gone->status, gone->why);
+        fail(c, gone->ticket, false);
+        return;
+    }
+    if (!c->ended)
+        coordinator_feed(c, &event);
+}
+
+void launches_failed(struct coordinator *c, const Rk__LaunchFailed *failed)
+{
+    rk_warn("worker of ticket %u cannot be started: %s", failed->ticket, failed->why);
+    forget(&c->launches, failed->ticket);
+    if (failed->final && c->why[0] == '\0')
+        snprintf(c->why, sizeof c->why, "no worker could be started: %s", failed->why);
+    fail(c, failed->ticket, failed->final);
+}
+
+void launches_kill(struct coordinator *c, const struct core_action *action)
+{
+    Rk__Envelope envelope = RK__ENVELOPE__INIT;
+    Rk__KillWorker kill = RK__KILL_WORKER__INIT;
+
+    forget(&c->launches, action->ticket);
+    if (!c->launches.launcher)
+        return;
+    kill.worker = action->worker.value;
+    kill.ticket = action->ticket;
+    envelope.body_case = RK__ENVELOPE__BODY_KILL_WORKER;
+    envelope.kill_worker = &kill;
+    server_send(c->server, c->launches.launcher, &envelope);
+}
+
+void launches_outcome(struct coordinator *c, const char *report)
+{
+    Rk__Envelope envelope = RK__ENVELOPE__INIT;
+    Rk__Outcome outcome = RK__OUTCOME__INIT;
+
+    outcome.exit_code = c->exit_code;
+    outcome.why = c->why;
+    outcome.report_json = (char *)(report ? report : "{}");
+    envelope.body_case = RK__ENVELOPE__BODY_OUTCOME;
+    envelope.outcome = &outcome;
+    server_send(c->server, c->launches.launcher, &envelope);
+}

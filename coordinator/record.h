@@ -1,0 +1,42 @@
+/* What survives the coordinator: one small text file, STATE_DIR/record, closed by its checksum.
+ *
+ * It is replaced whole (new file, fsync, rename, fsync of the folder), so a reader sees the old one
+ * or the new one.  Who may write it is decided by its epoch, compared and swapped under a lock
+ * (STATE_DIR/record.lock): a coordinator takes the next epoch before it speaks, and one that finds
+ * a higher epoch than its own there has been superseded. */
+#ifndef RK_COORDINATOR_RECORD_H
+#define RK_COORDINATOR_RECORD_H
+
+#include "common/error.h"
+#include "coordinator/core/core.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RECORD_RUN_MAX 40
+
+struct record {
+    char job[RK_JOB_NAME_MAX + 1];
+    char run[RECORD_RUN_MAX + 1]; /* one `reknit run`: the job's public key; printable */
+    uint64_t started;             /* wall clock when the run began, ns */
+    uint64_t events_offset;       /* bytes of events.jsonl that are of earlier runs */
+    bool ended;                   /* the run ended with exit_code */
+    int32_t exit_code;
+    struct core_record core; /* its epoch is the coordinator's */
+};
+
+/* Takes the next epoch: reads what is there, raises the epoch and writes it back.  *again: a record
+ * of the same `run` that has not ended was there and *record continues it; else *record is a fresh
+ * one, of which only epoch, job, run, started (= `wall`) and events_offset (as given) are set.
+ * RK_EDATA: the record is damaged; RK_EFULL: no further epoch; RK_EIO, RK_ENOSPC, RK_EACCES,
+ * RK_ETIMEDOUT (somebody holds the lock). */
+int record_take(const char *state_dir, const char *job, const char *run, uint64_t wall,
+                uint64_t events_offset, struct record *record, bool *again, struct rk_why *why);
+
+/* Makes it durable.  RK_ESTALE: another coordinator has taken a higher epoch. */
+int record_write(const char *state_dir, const struct record *record, struct rk_why *why);
+
+/* Reads it.  RK_ENOENT: none yet; RK_EDATA, RK_EIO, RK_EACCES. */
+int record_read(const char *state_dir, struct record *record, struct rk_why *why);
+
+#endif

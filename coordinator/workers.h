@@ -1,0 +1,55 @@
+/* What the shell keeps of each worker beside what the core knows: names, addresses, pids, numbers
+ * that its program reports.  For people, and for filling messages. */
+#ifndef RK_COORDINATOR_WORKERS_H
+#define RK_COORDINATOR_WORKERS_H
+
+#include "common/wire.h"
+#include "coordinator/core/core.h"
+#include "coordinator/id_map.h"
+
+#include <jansson.h>
+
+struct worker_rank {
+    int32_t pid;
+    uint64_t start_generation;
+    json_t *numbers; /* an object, or NULL */
+};
+
+struct worker_info {
+    uint64_t id;
+    uint64_t host;
+    char host_name[256];
+    char address[256];
+    uint32_t ticket, slots, group;
+    int32_t pid, warden_pid;
+    rk_word word; /* of the plan in force there */
+    uint64_t layout_hash, batch, state_bytes, carrier_bytes;
+    uint32_t carrier_job; /* 0: no carrier there */
+    int32_t carrier_pid;
+    uint64_t snapshot_step[2];
+    struct worker_rank rank[RK_MAX_SLOTS];
+};
+
+struct workers {
+    struct id_map by_id;
+    struct id_map by_ticket;
+};
+
+void workers_done(struct workers *workers);
+
+/* The entry of a worker, made if need be; NULL: no memory. */
+struct worker_info *workers_hello(struct workers *workers, uint64_t id, const Rk__Hello *hello);
+struct worker_info *workers_find(const struct workers *workers, uint64_t id);
+struct worker_info *workers_by_ticket(const struct workers *workers, uint32_t ticket);
+/* Takes out the entries of workers that the core does not know any more. */
+void workers_prune(struct workers *workers, const struct core *core);
+
+/* Takes ranks and snapshots over, and translates them for the core.  Ranks that the message does
+ * not name are empty.  RK_EDATA: it names a slot that this worker does not have. */
+int workers_status(struct worker_info *worker, Rk__RankStatus *const *rank, size_t count,
+                   const uint64_t *snapshot, size_t snapshots, struct core_worker_status *status);
+
+/* Fills the snapshots in: the two newest of a list. */
+void workers_snapshots(const uint64_t *snapshot, size_t count, uint64_t newest[2]);
+
+#endif

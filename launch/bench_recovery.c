@@ -1,0 +1,367 @@
+/* `reknit bench recovery`: what the loss of a rank costs, from kill -9 to the next finished step.
+ *
+ * Runs a job of its own, kills a random rank again and again once the job steps in its full size,
+ * and takes the time of the kill here and that of `recovered` from the job's events. */
+#include "common/clock.h"
+#include "launch/arguments.h"
+#include "launch/bench.h"
+#include "launch/client.h"
+#include "launch/event_text.h"
+#include "launch/lines.h"
+#include "launch/processes.h"
+#include "launch/surroundings.h"
+#include "launch/sweep.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST_KILLS 10000u
+#define STEPS_BETWEEN 5
+#define READY_WITHIN (60 * RK_S)
+#define RECOVERED_WITHIN (30 * RK_S)
+#define STOPPED_WITHIN (20 * RK_S)
+#define LOOK_MS 2
+
+struct bench_options {
+    uint32_t workers, megabytes, kills, virtual_hosts;
+    bool json;
+};
+
+static const struct argument arguments[] = {
+    {"--workers", "N", "workers of one rank each (4)", argument_count,
+     offsetof(struct bench_options, workers), 2, 64},
+    {"--grad-mb", "MB", "gradients of a step, in megabytes (4)", argument_count,
+     offsetof(struct bench_options, megabytes), 1, 4096},
+    {"--kills", "K", "ranks killed one after the other (20)", argument_count,
+     offsetof(struct bench_options, kills), 1, MOST_KILLS},
+    {"--virtual-hosts", "H", "deal the workers to so many hosts (1)", argument_count,
+     offsetof(struct bench_options, virtual_hosts), 1, 64},
+    {"--json", NULL, "one JSON object", argument_flag, offsetof(struct bench_options, json), 0, 0},
+};
+static const struct command bench_command = {
+    .name = "reknit bench recovery",
+    .usage = "[options]",
+    .about = "Measures the time from kill -9 of a rank to the next finished step.",
+    .arguments = arguments,
+    .count = sizeof arguments / sizeof arguments[0],
+    .after = "step_ms is the median time of an undisturbed step; it is part of each recovery.",
+};
+
+struct bench {
+    struct bench_options options;
+    char folder[PATH_MAX]; /* for events and logs; removed at the end */
+    char events[PATH_MAX + 16];
+    char name[64];
+    struct process run;
+    struct lines out, err;
+    char said[256]; /* the last line the run said */
+    struct client client;
+    long offset;   /* in the events */
+    uint64_t step; /* when the last recovery was over */
+    double *total_ms, *step_ms;
+    size_t kills, steps;
+    int64_t in_place, lost_steps;
+};
+
+double bench_percentile(double *values, size_t count, double share)
+{
+    for (size_t i = 1; i < count; i++) {
+        double value = values[i];
+        size_t j = i;
+
+        for (; j > 0 && values[j - 1] > value; j--)
+            values[j] = values[j - 1];
+        values[j] = value;
+    }
+    if (count == 0)
+        return 0;
+    size_t rank = (size_t)(share * (double)count);
+    return values[rank < count ? rank : count - 1];
+}
+
+/* ---- the job under test -----------------------------------------------------------------------
+ */
+
+static void keep_line(void *who, const char *line, size_t length)
+{
+    struct bench *bench = who;
+
+    if (length > 0)
+        snprintf(bench->said, sizeof bench->said, "%.*s", (int)length, line);
+}
+
+/* Lets the run go on printing, and sees whether it still is there. */
+static int watch_run(struct bench *bench, struct rk_why *why)
+{
+    int status;
+
+    lines_read(&bench->out, bench->run.out, keep_line, bench);
+    lines_read(&bench->err, bench->run.err, keep_line, bench);
+    if (waitpid(bench->run.pid, &status, WNOHANG) != bench->run.pid)
+        return 0;
+    bench->run.pid = 0;
+    lines_read(&bench->err, bench->run.err, keep_line, bench);
+    return rk_fail(why, RK_EJOB, "the job ended by itself (%s %d): %s",
+                   WIFSIGNALED(status) ? "signal" : "exit code",
+                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), bench->said);
+}
+
+static int start_run(struct bench *bench, struct rk_why *why)
+{
+    char self[PATH_MAX];
+    char rank[PATH_MAX + 32];
+    char number[4][16];
+    char *slash;
+    int rc = surroundings_self(self, sizeof self, why);
+
+    if (rc != 0)
+        return rc;
+    snprintf(rank, sizeof rank, "%s", self);
+    slash = strrchr(rank, '/');
+    snprintf(slash, sizeof rank - (size_t)(slash - rank), "/reknit-bench-rank");
+    snprintf(number[0], sizeof number[0], "%u", bench->options.workers);
+    snprintf(number[1], sizeof number[1], "%u", bench->options.megabytes);
+    snprintf(number[2], sizeof number[2], "%u", 2 * bench->options.kills + 10);
+    snprintf(number[3], sizeof number[3], "%u", bench->options.virtual_hosts);
+    char *argv[] = {"reknit",  "run",     "--name",   bench->name,   "--workers",
+                    number[0], "--quiet", "--events", bench->events, "--max-restarts",
+                    number[2], "--",      rank,       number[1],     NULL,
+                    NULL,      NULL};
+    if (bench->options.virtual_hosts > 1) {
+        char *tail[] = {"--virtual-hosts", number[3], "--", rank, number[1], NULL};
+
+        memcpy(argv + 11, tail, sizeof tail);
+    }
+    return process_start(&(struct process_start){.path = self,
+                                                 .argv = argv,
+                                                 .in = -1,
+                                                 .keep = {-1, -1, -1, -1},
+                                                 .death_signal = SIGTERM},
+                         &bench->run, why);
+}
+
+static int set_up(struct bench *bench, struct rk_why *why)
+{
+    const char *tmp = surroundings_get("TMPDIR");
+
+    bench->total_ms = calloc(bench->options.kills, sizeof(double));
+    bench->step_ms = calloc(bench->options.kills, sizeof(double));
+    if (bench->total_ms == NULL || bench->step_ms == NULL)
+        return rk_fail(why, RK_ENOMEM, "no memory for the results");
+    snprintf(bench->folder, sizeof bench->folder, "%s/reknit-bench-XXXXXX",
+             tmp != NULL ? tmp : "/tmp");
+    if (mkdtemp(bench->folder) == NULL)
+        return rk_fail_errno(why, errno, "no folder for the benchmark below %s",
+                             tmp != NULL ? tmp : "/tmp");
+    snprintf(bench->events, sizeof bench->events, "%s/events", bench->folder);
+    snprintf(bench->name, sizeof bench->name, "bench-recovery-%d", (int)getpid());
+    /* The logs of the job shall not stay. */
+    surroundings_set("XDG_STATE_HOME", bench->folder);
+    return start_run(bench, why);
+}
+
+static void clear_up(struct bench *bench, bool failed)
+{
+    struct client_request stop = {.verb = RK__VERB__VERB_STOP, .wait_ms = CLIENT_WAIT_MS};
+    uint64_t deadline = rk_clock_now() + STOPPED_WITHIN;
+
+    if (bench->run.pid > 0 && bench->client.link != NULL)
+        client_ask(&bench->client, &stop, NULL, NULL);
+    else if (bench->run.pid > 0)
+        kill(bench->run.pid, SIGTERM);
+    while (bench->run.pid > 0 && watch_run(bench, NULL) == 0) {
+        if (rk_clock_now() > deadline)
+            kill(bench->run.pid, SIGKILL);
+        poll(NULL, 0, LOOK_MS);
+    }
+    client_close(&bench->client);
+    if (bench->folder[0] != '\0' && failed) {
+        fprintf(stderr, "The job's logs and events are kept in %s\n", bench->folder);
+    } else if (bench->folder[0] != '\0') {
+        sweep_contents(bench->folder, NULL);
+        rmdir(bench->folder);
+    }
+    lines_done(&bench->out);
+    lines_done(&bench->err);
+    free(bench->total_ms);
+    free(bench->step_ms);
+}
+
+/* ---- one kill ---------------------------------------------------------------------------------
+ */
+
+/* The ranks' pids when all are members and the job has stepped since the last recovery. */
+static size_t ready_ranks(struct bench *bench, const json_t *status, pid_t *pids, size_t room,
+                          double *step_ms)
+{
+    const json_t *worker;
+    const json_t *rank;
+    size_t count = 0;
+    size_t i;
+    size_t j;
+
+    if ((uint64_t)event_integer(status, "step", 0) < bench->step + STEPS_BETWEEN)
+        return 0;
+    json_array_foreach(json_object_get(status, "workers"), i, worker)
+        json_array_foreach(json_object_get(worker, "ranks"), j, rank)
+    {
+        const char *state = json_string_value(json_object_get(rank, "state"));
+
+        if (state == NULL || strcmp(state, "member") != 0 || count == room)
+            return 0;
+        *step_ms = event_number(json_object_get(rank, "numbers"), "step_ms", *step_ms);
+        pids[count++] = (pid_t)event_integer(rank, "pid", 0);
+    }
+    return count == bench->options.workers ? count : 0;
+}
+
+/* Waits until the job stands in its full size; picks one rank. */
+static int pick_rank(struct bench *bench, pid_t *pid, struct rk_why *why)
+{
+    struct client_request ask = {.verb = RK__VERB__VERB_STATUS, .wait_ms = CLIENT_WAIT_MS};
+    uint64_t deadline = rk_clock_now() + READY_WITHIN;
+    pid_t pids[64];
+    size_t count = 0;
+    double step_ms = 0;
+
+    while (count == 0) {
+        char *text = NULL;
+        json_t *status;
+        int rc = watch_run(bench, why);
+
+        if (rc != 0)
+            return rc;
+        if (bench->client.link == NULL && client_open(bench->name, &bench->client, NULL) != 0)
+            client_close(&bench->client);
+        if (bench->client.link != NULL)
+            client_ask(&bench->client, &ask, &text, NULL);
+        status = text != NULL ? json_loads(text, 0, NULL) : NULL;
+        count = ready_ranks(bench, status, pids, 64, &step_ms);
+        json_decref(status);
+        free(text);
+        if (rk_clock_now() > deadline)
+            return rk_fail(why, RK_ETIMEDOUT, "the job did not stand in its full size again");
+        if (count == 0)
+            poll(NULL, 0, 5 * LOOK_MS);
+    }
+    *pid = pids[surroundings_random() % count];
+    if (step_ms > 0)
+        bench->step_ms[bench->steps++] = step_ms;
+    return 0;
+}
+
+/* The next `recovered` in the events behind bench->offset, or NULL when it is not there yet. */
+static json_t *next_recovered(struct bench *bench)
+{
+    FILE *file = fopen(bench->events, "re");
+    char *line = NULL;
+    size_t size = 0;
+    ssize_t length;
+    json_t *found = NULL;
+
+    if (file == NULL)
+        return NULL;
+    if (fseek(file, bench->offset, SEEK_SET) == 0) {
+        while (found == NULL && (length = getline(&line, &size, file)) > 0 &&
+               line[length - 1] == '\n') {
+            json_t *event = json_loads(line, 0, NULL);
+
+            bench->offset += length;
+            if (strcmp(event_name(event), "recovered") == 0)
+                found = event;
+            else
+                json_decref(event);
+        }
+    }
+    free(line);
+    fclose(file);
+    return found;
+}
+
+static int one_kill(struct bench *bench, struct rk_why *why)
+{
+    uint64_t deadline;
+    double killed_ms;
+    json_t *event;
+    pid_t pid = 0;
+    int rc = pick_rank(bench, &pid, why);
+
+    if (rc != 0)
+        return rc;
+    json_decref(next_recovered(bench)); /* none: only moves to the end */
+    killed_ms = (double)rk_clock_wall() / 1e6;
+    if (pid <= 0 || kill(pid, SIGKILL) != 0)
+        return rk_fail_errno(why, errno, "process %d cannot be killed", (int)pid);
+    deadline = rk_clock_now() + RECOVERED_WITHIN;
+    while ((event = next_recovered(bench)) == NULL) {
+        rc = watch_run(bench, why);
+        if (rc != 0)
+            return rc;
+        if (rk_clock_now() > deadline)
+            return rk_fail(why, RK_ETIMEDOUT, "the job did not recover from kill %zu",
+                           bench->kills + 1);
+        poll(NULL, 0, LOOK_MS);
+    }
+    const char *mode = json_string_value(json_object_get(event, "mode"));
+    bench->total_ms[bench->kills++] = event_number(event, "t", 0) * 1e3 - killed_ms;
+    bench->in_place += mode != NULL && strcmp(mode, "in_place") == 0 ? 1 : 0;
+    bench->lost_steps += event_integer(event, "lost_steps", 0);
+    bench->step = (uint64_t)event_integer(event, "step", (int64_t)bench->step + STEPS_BETWEEN);
+    json_decref(event);
+    return 0;
+}
+
+static void print_results(struct bench *bench)
+{
+    double p50 = bench_percentile(bench->total_ms, bench->kills, 0.5);
+    double p90 = bench_percentile(bench->total_ms, bench->kills, 0.9);
+    double max = bench_percentile(bench->total_ms, bench->kills, 1);
+    double step = bench_percentile(bench->step_ms, bench->steps, 0.5);
+
+    if (bench->options.json)
+        printf("{\"p50_ms\": %.3f, \"p90_ms\": %.3f, \"max_ms\": %.3f, \"step_ms\": %.3f, "
+               "\"kills\": %zu, \"in_place\": %" PRId64 ", \"lost_steps\": %" PRId64
+               ", \"workers\": %u, \"grad_mb\": %u, \"hosts\": %u}\n",
+               p50, p90, max, step, bench->kills, bench->in_place, bench->lost_steps,
+               bench->options.workers, bench->options.megabytes, bench->options.virtual_hosts);
+    else
+        printf("from kill -9 of a rank to the next finished step, %u ranks, %u MB of gradients:\n"
+               "  p50_ms %.1f  p90_ms %.1f  max_ms %.1f   (%zu kills, %" PRId64
+               " in place, %" PRId64 " steps lost; an undisturbed step: %.1f ms)\n",
+               bench->options.workers, bench->options.megabytes, p50, p90, max, bench->kills,
+               bench->in_place, bench->lost_steps, step);
+}
+
+int bench_recovery(int argc, char **argv)
+{
+    struct bench bench = {
+        .options = {.workers = 4, .megabytes = 4, .kills = 20, .virtual_hosts = 1},
+        .run = {.out = -1, .err = -1}};
+    struct rk_why why = {""};
+    int words;
+    int exit_code;
+    int rc;
+
+    if (arguments_take(&bench_command, argc, argv, &bench.options, &words, &exit_code) != 0)
+        return exit_code;
+    if (words > 0) {
+        rk_fail(&why, RK_EINVAL, "'%.60s' was not expected", argv[1]);
+        return command_fail(&bench_command, RK_EINVAL, &why);
+    }
+    rc = set_up(&bench, &why);
+    while (rc == 0 && bench.kills < bench.options.kills)
+        rc = one_kill(&bench, &why);
+    if (rc == 0)
+        print_results(&bench);
+    clear_up(&bench, rc != 0);
+    return rc == 0 ? 0 : command_fail(&bench_command, rc, &why);
+}

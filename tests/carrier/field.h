@@ -1,0 +1,44 @@
+/* A host to test carriers on: an arena with a layout, ranks that are played, and what they must
+ * get.  Every number is a function of (step, shard, element), so any sum can be checked. */
+#ifndef RK_TESTS_CARRIER_FIELD_H
+#define RK_TESTS_CARRIER_FIELD_H
+
+#include "collectives/arena.h"
+
+struct field {
+    uint32_t shards;
+    uint64_t elements;
+    uint64_t state_bytes;
+    struct arena arena;
+    uint32_t block; /* of the agent */
+};
+
+/* Numbers without a random source: the next of a sequence. */
+uint64_t field_next(uint64_t *seed);
+
+/* A new arena with its layout and one agent block.  Ends the process when there is no memory. */
+void field_init(struct field *field, uint32_t host, uint32_t shards, uint64_t elements,
+                uint64_t state_bytes);
+void field_done(struct field *field);
+
+/* A seat for a rank; `slot` is for the claim only. */
+uint32_t field_seat(struct field *field, uint32_t slot);
+
+/* The rank in `seat` has summed the shards of `set` for `step` and says so, or dies before. */
+void field_finish(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step,
+                  const uint64_t *set);
+void field_ready(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step);
+
+/* Deals all shards to `ranks` sets, unevenly, so that each set is in at most `most` nodes. */
+void field_deal(uint32_t shards, uint32_t ranks, uint32_t most, uint64_t *seed,
+                uint64_t set[][RK_MAX_SHARDS / 64]);
+
+/* The sum of `step` as one process would make it; room for `elements`. */
+void field_sum(uint64_t step, struct tree_node node, uint64_t elements, float *out);
+bool field_result_is(const struct field *field, uint64_t step);
+
+/* A snapshot of `step`, and whether there is a right one. */
+void field_snapshot(struct field *field, uint64_t step);
+bool field_snapshot_is(const struct field *field, uint64_t step);
+
+#endif

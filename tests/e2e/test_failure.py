@@ -1,0 +1,54 @@
+"""Programs that fail, budgets that are spent, and programs that know nothing of reknit."""
+import unittest
+
+from reknit_test import JobTest, chargpt, kill, program, ranks_of
+
+
+class Failure(JobTest):
+    def fails(self, code, *arguments, workers="2", said=()):
+        job = self.job("--workers", workers, "--", program("crasher"), *arguments)
+        job.finishes(code)
+        self.assertEqual([e["exit_code"] for e in job.events("job_finished")], [code])
+        for word in said:
+            self.assertIn(word, job.output())
+        return job
+
+    def test_exit_code_of_the_program(self):
+        job = self.fails(7, "--at-step", "3", "--exit", "7", "--rank", "1",
+                         said=("rank 1", "crasher"))
+        self.assertGreaterEqual(len(job.events("generation_started")), 3)
+
+    def test_signal_is_128_and_more(self):
+        self.fails(128 + 11, "--at-step", "3", "--signal", "11", "--rank", "0", said=("rank 0",))
+
+    def test_before_join(self):
+        self.fails(3, "--before-join", "--exit", "3", said=("rank",))
+
+    def test_all_ranks_at_once(self):
+        self.fails(9, "--at-step", "2", "--exit", "9", workers="3", said=("rank",))
+
+    def test_budget_spent(self):
+        """A job that makes steps between its losses ends with 75 when the budget is spent."""
+        job = self.job("--workers", "2", "--max-restarts", "2", "--", *chargpt(4000, 10))
+        status = job.wait_whole(2, 3)
+        for _ in range(2):
+            kill(ranks_of(status)[1]["pid"])
+            status = job.wait_whole(2, status["step"] + 3)
+        kill(ranks_of(status)[1]["pid"])
+        job.finishes(75)
+        self.assertIn("max-restarts", job.output())
+
+    def test_plain_program(self):
+        job = self.job("--workers", "2", "--backend", "none", "--", program("plain"))
+        job.finishes()
+        for word in ("WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID", f'"{job.name}"'):
+            self.assertIn(word, job.output())
+
+    def test_plain_program_fails(self):
+        job = self.job("--workers", "2", "--backend", "none", "--", program("plain"),
+                       "--exit", "5", "--rank", "1")
+        job.finishes(5)
+
+
+if __name__ == "__main__":
+    unittest.main()

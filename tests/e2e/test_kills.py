@@ -1,0 +1,120 @@
+"""kill -9 of ranks and agents: every loss recovered in place, survivors keep their pids, and the
+state at the end is that of an undisturbed run.  REKNIT_SOAK=1: 1,000 kills against a serial sum."""
+import itertools
+import os
+import random
+import time
+import unittest
+
+from reknit_test import (DEADLINE, SANITIZED, JobTest, chargpt, is_running, kill, process_state,
+                         program, ranks_of)
+
+SEED = int(os.environ.get("REKNIT_SEED", "1"))
+LOSSES = 8 if SANITIZED else 20
+SOAK = os.environ.get("REKNIT_SOAK") == "1"
+
+
+class Kills(JobTest):
+    def setUp(self):
+        super().setUp()
+        self.random = random.Random(SEED)
+        print(f"REKNIT_SEED={SEED}")
+
+    def lose(self, job, status, kind):
+        """Kills by kind; returns {rank: pid} of those that must survive, and how many do not."""
+        ranks = ranks_of(status)
+        chosen = [0] if kind == "zero" else self.random.sample(sorted(ranks), 2 - (kind != "pair"))
+        exits = len(job.events("rank_exited"))
+        if kind == "agent":
+            agent = ranks[chosen[0]]["agent"]
+            chosen = [r for r in ranks if ranks[r]["agent"] == agent]
+            kill(agent)
+        else:
+            kill(*(ranks[r]["pid"] for r in chosen))
+        if kind == "twice":  # the second while the others re-form after the first
+            job.wait_event("rank_exited", exits + 1)
+            chosen.append(self.random.choice([r for r in sorted(ranks) if r not in chosen]))
+            kill(ranks[chosen[1]]["pid"])
+        survivors = {r: ranks[r]["pid"] for r in ranks if r not in chosen}
+        return survivors, 1 if kind == "agent" else len(chosen)
+
+    def torment(self, workers, losses, *options):
+        steps, pace = losses * 80, 15
+        folder = self.path("c")
+        job = self.job("--workers", str(workers), *options, "--", *chargpt(steps, pace),
+                       checkpoints=folder)
+        kinds = itertools.cycle(["rank", "agent", "pair", "zero", "twice"])
+        done = 0
+        status = job.wait_whole(workers, 2)
+        while done < losses:
+            kind = next(kinds)
+            survivors, count = self.lose(job, status, kind)
+            done += count
+            status = job.wait_whole(workers, status["step"] + 2)
+            pids = {r: ranks_of(status)[r]["pid"] for r in survivors}
+            self.assertEqual(pids, survivors, f"survivors' pids after a loss of kind {kind}")
+        job.finishes()
+        job.recovered_in_place(losses)
+        self.assertEqual(self.digest(folder), self.reference(steps))
+
+    def test_one_host(self):
+        self.torment(4, LOSSES)
+
+    def test_two_hosts(self):
+        self.torment(4, LOSSES // 2, "--virtual-hosts", "2")
+
+    @unittest.skipIf(SANITIZED, "covered by test_one_host there")
+    def test_three_workers(self):
+        self.torment(3, LOSSES // 4)
+
+    def test_loss_during_start(self):
+        """A rank killed as soon as it exists, before the first step."""
+        folder = self.path("c")
+        job = self.job("--workers", "3", "--", *chargpt(60, 10), checkpoints=folder)
+        status = job.wait_status(lambda s: any(r["pid"] > 0 for r in ranks_of(s).values()), "a pid")
+        kill(next(r["pid"] for r in ranks_of(status).values() if r["pid"] > 0))
+        job.finishes()
+        self.assertEqual(self.digest(folder), self.reference(60))
+
+    def test_whole_world_lost(self):
+        """All ranks at once: relaunched from the agents' memory, at most one step repeated."""
+        folder = self.path("c")
+        job = self.job("--workers", "3", "--", *chargpt(150, 10), checkpoints=folder)
+        status = job.wait_whole(3, 20)
+        kill(*(r["pid"] for r in ranks_of(status).values()))
+        job.finishes()
+        self.assertIn("relaunch", [e["mode"] for e in job.events("recovered")])
+        self.assertEqual(self.digest(folder), self.reference(150))
+
+    def storm(self, kills):
+        """Kills at random moments, whoever lives; sumcheck compares each sum with a serial one."""
+        job = self.job("--workers", "4", "--max-restarts", str(kills * 4), "--",
+                       program("sumcheck"), "--steps", str(kills * 100), "--grad-kb", "256",
+                       "--pace-us", "4000", "--verify-state")
+        done = 0
+        while done < kills and job.process.poll() is None:
+            status = job.status()
+            living = [r for r in ranks_of(status).values() if is_running(r)] if status else []
+            if len(living) >= 3:
+                kill(self.random.choice(living)["pid"])
+                done += 1
+            time.sleep(self.random.uniform(0, 0.15))
+        self.assertEqual(done, kills, f"the job ended before {kills} kills\n{job.output()}")
+        self.assertEqual(job.wait(max(DEADLINE, kills)), 0, job.output())
+        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
+
+    def test_storm(self):
+        self.storm(1000 if SOAK else 10 if SANITIZED else 40)
+
+    def test_user_program_keeps_no_children(self):
+        """What a killed rank started goes with it, and with the job."""
+        job = self.job("--workers", "2", "--backend", "none", "--", "/bin/sh", "-c",
+                       "sleep 300 & sleep 2")
+        job.wait_whole(2)
+        children = job.pids_of_command("sleep")
+        self.assertEqual(job.wait(), 0, job.output())
+        self.assertEqual([p for p in children if process_state(p)], [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,68 @@
+"""SIGSTOP: a process that stands still is noticed, fenced and replaced; a busy machine is not."""
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+from reknit_test import ENDED, JobTest, chargpt, kill, process_state, ranks_of, wait_for
+
+STEPS = 300
+PACE = 15
+SOON = 5.0  # about a second, and the tests' machine may be busy
+
+
+class Stopped(JobTest):
+    def start(self):
+        folder = self.path("c")
+        job = self.job("--workers", "3", "--", *chargpt(STEPS, PACE), checkpoints=folder)
+        return job, job.wait_whole(3, 10), folder
+
+    def ends_well(self, job, folder):
+        job.finishes()
+        job.recovered_in_place(1)
+        self.assertEqual(self.digest(folder), self.reference(STEPS))
+
+    def test_rank(self):
+        job, status, folder = self.start()
+        pid = ranks_of(status)[1]["pid"]
+        kill(pid, number=signal.SIGSTOP)
+        job.wait_event("recovered", deadline=SOON)
+        wait_for(lambda: process_state(pid) in ENDED, "the stopped rank is dead", SOON)
+        self.ends_well(job, folder)
+
+    def test_agent(self):
+        job, status, folder = self.start()
+        agent = ranks_of(status)[1]["agent"]
+        kill(agent, number=signal.SIGSTOP)
+        lost = job.wait_event("worker_lost", deadline=SOON)
+        self.assertLess(lost["detect_ms"], SOON * 1000)
+        job.wait_event("recovered", deadline=SOON)
+        kill(agent, number=signal.SIGCONT)  # dead, or harmless
+        self.ends_well(job, folder)
+
+    def test_short_stop_is_forgiven(self):
+        """A tenth of the silence limit is nothing, again and again."""
+        job, status, _ = self.start()
+        for _ in range(5):
+            for rank in ranks_of(status).values():
+                kill(rank["agent"], number=signal.SIGSTOP)
+                kill(rank["agent"], number=signal.SIGCONT)
+        job.finishes()
+        self.assertEqual(job.events("worker_lost") + job.events("rank_exited"), [])
+
+    def test_no_false_alarm_on_a_busy_machine(self):
+        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+                for _ in range(2 * (os.cpu_count() or 1))]
+        try:
+            job, _, _ = self.start()
+            job.finishes()
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+        self.assertEqual(job.events("worker_lost") + job.events("recovered"), [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,389 @@
+/* The coordinator's shell in the simulation: letters to events, actions to letters. */
+#include "tests/sim/sim.h"
+
+#include "coordinator/core/check.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void actions_do(struct sim *sim, const struct core_actions *actions);
+
+static void boss_step(struct sim *sim, const struct core_event *event)
+{
+    struct core_actions actions;
+    const char *broken;
+
+    core_step(sim->core, event, &actions);
+    sim->events++;
+    sim_digest(sim, event->kind + (actions.count << 8));
+    if (sim->o.workers < 64 || sim->events % 4096 == 0) {
+        broken = core_check(sim->core, UINT32_MAX);
+        if (broken)
+            sim_fail(sim, broken);
+    }
+    actions_do(sim, &actions);
+}
+
+void boss_start(struct sim *sim)
+{
+    struct rk_why why;
+
+    if (core_new(&sim->config, sim->has_durable ? &sim->durable : NULL, ++sim->epoch, sim->now,
+                 &sim->core, &why)) {
+        sim_fail(sim, "core_new");
+        return;
+    }
+    sim->life++;
+    boss_tick(sim, 0);
+    for (uint32_t w = 0; w < sim->worker_count; w++)
+        if (sim->worker[w].alive && sim->core)
+            sim_push(sim, (struct item){.kind = EV_BEAT, .who = w, .tag = 1},
+                     sim_below(sim, 100 * RK_MS));
+}
+
+void boss_die(struct sim *sim)
+{
+    core_free(sim->core);
+    sim->core = NULL;
+    sim->life++;
+    sim->restarts++;
+    sim_push(sim, (struct item){.kind = EV_CORE_UP}, 50 * RK_MS + sim_below(sim, RK_S));
+}
+
+void boss_tick(struct sim *sim, uint64_t late)
+{
+    struct core_event event = {.kind = CORE_EV_TICK, .now = sim->now, .tick.late = late};
+    uint64_t life = sim->life;
+    uint64_t deadline;
+    uint64_t wait;
+
+    if (!sim->core)
+        return;
+    for (uint32_t turn = 0; turn < 100000 && sim->core && life == sim->life; turn++) {
+        boss_step(sim, &event);
+        event.tick.late = 0;
+        if (!sim->core || life != sim->life || core_deadline(sim->core) > sim->now)
+            break;
+        if (turn > 1000 + 4 * sim->o.workers) {
+            sim_fail(sim, "the core asks for ticks for ever");
+            return;
+        }
+    }
+    if (!sim->core || life != sim->life)
+        return;
+    deadline = core_deadline(sim->core);
+    wait = deadline == CORE_NONE || deadline > sim->now + 50 * RK_MS ? 50 * RK_MS
+                                                                     : deadline - sim->now;
+    sim_push(sim, (struct item){.kind = EV_TICK, .tag = sim->life}, wait);
+}
+
+/* ---- letters in ------------------------------------------------------------------------------ */
+
+static void status_fill(const struct sim *sim, const struct letter *letter,
+                        struct core_worker_status *status)
+{
+    status->slots = sim->o.slots;
+    status->layout_hash = 7;
+    status->snapshot_step[0] = letter->snapshot[0];
+    status->snapshot_step[1] = letter->snapshot[1];
+    for (uint32_t s = 0; s < sim->o.slots; s++)
+        status->rank[s] = letter->rank[s];
+}
+
+static void event_fill(const struct letter *letter, struct core_event *event,
+                       const struct core_worker_status *status)
+{
+    switch (letter->kind) {
+    case CORE_EV_HELLO:
+        event->hello.host.value = letter->host;
+        event->hello.ticket = letter->ticket;
+        event->hello.members = letter->members;
+        event->hello.frozen_word = letter->frozen;
+        event->hello.lineage = letter->lineage;
+        event->hello.deal_step = letter->a;
+        event->hello.stop_at = letter->b;
+        event->hello.carrier_job = letter->job;
+        event->hello.status = status;
+        break;
+    case CORE_EV_HEARTBEAT:
+        event->heartbeat.status = status;
+        break;
+    case CORE_EV_FREEZE_ACK:
+        event->freeze_ack.status = status;
+        event->freeze_ack.deal_step = letter->a;
+        event->freeze_ack.complete_step = letter->b;
+        event->freeze_ack.max_nodes = 1;
+        event->freeze_ack.lineage = letter->lineage;
+        event->freeze_ack.done = letter->done;
+        break;
+    case CORE_EV_RANK_EXITED:
+        event->rank_exited.slot = letter->slot;
+        event->rank_exited.signal = letter->code > 0 ? letter->code : 0;
+        event->rank_exited.joined = true;
+        event->rank_exited.left = letter->flag;
+        event->rank_exited.pid = (int32_t)letter->a;
+        event->rank_exited.detect = RK_MS;
+        break;
+    case CORE_EV_PROGRESS:
+        event->progress.position = letter->a;
+        break;
+    case CORE_EV_SNAPSHOT:
+        event->snapshot.step = letter->a;
+        event->snapshot.missed = letter->flag;
+        break;
+    case CORE_EV_SHARD_WRITTEN:
+    case CORE_EV_COMMITTED:
+        event->shard_written.attempt = (uint32_t)letter->a;
+        event->shard_written.code = letter->code;
+        break;
+    case CORE_EV_LOADED:
+        event->loaded.step = letter->a;
+        event->loaded.code = letter->code;
+        break;
+    case CORE_EV_CARRIER_UP:
+    case CORE_EV_CARRIER_LOST:
+        event->carrier.job = letter->job;
+        break;
+    case CORE_EV_CHECKPOINTS:
+        event->checkpoints.step = letter->a;
+        break;
+    case CORE_EV_LAUNCH_FAILED:
+        event->launch_failed.ticket = letter->ticket;
+        break;
+    default:
+        break;
+    }
+}
+
+void boss_take(struct sim *sim, const struct item *item)
+{
+    static struct core_worker_status status;
+    struct core_event event = {.kind = item->letter->kind, .now = sim->now};
+
+    if (!sim->core || item->tag != sim->life)
+        return; /* the connection it was sent on is gone */
+    if (item->who != UINT32_MAX)
+        event.worker = sim->worker[item->who].id;
+    event.word = item->letter->word;
+    status_fill(sim, item->letter, &status);
+    event_fill(item->letter, &event, &status);
+    if (event.kind == CORE_EV_COMMITTED && item->letter->code == 0 && sim->committed_count < 64)
+        sim->committed[sim->committed_count++] = item->letter->b;
+    boss_step(sim, &event);
+}
+
+void boss_gone(struct sim *sim, const struct item *item)
+{
+    struct core_event event = {
+        .kind = CORE_EV_CLOSED,
+        .now = sim->now,
+        .worker = sim->worker[item->who].id,
+        .closed = {.detect = RK_MS, .ended = item->slot == 1},
+    };
+
+    if (sim->core)
+        boss_step(sim, &event);
+}
+
+/* ---- actions out ----------------------------------------------------------------------------- */
+
+static struct plan *plan_take(struct sim *sim, rk_word word)
+{
+    struct plan *plan = sim->plans;
+    struct core_member member;
+    uint32_t cursor = 0;
+    uint32_t count = 0;
+
+    if (plan && plan->core.word == word)
+        return plan;
+    plan = sim_alloc(sizeof *plan);
+    core_plan_read(sim->core, &plan->core);
+    memcpy(plan->done, plan->core.done, sizeof plan->done);
+    plan->member = sim_alloc((plan->core.world + 1) * sizeof *plan->member);
+    while (core_member_next(sim->core, &cursor, &member))
+        if (count < plan->core.world)
+            plan->member[count++] = member;
+    if (count != plan->core.world)
+        sim_fail(sim, "a plan's world is not the number of its members");
+    plan->step = plan->core.deal_step;
+    plan->next = sim->plans;
+    sim->plans = plan;
+    sim->newest_go = word;
+    sim->generations++;
+    return plan;
+}
+
+static struct letter *letter_of(const struct core_action *action)
+{
+    struct letter *letter = sim_alloc(sizeof *letter);
+
+    letter->action = action->kind;
+    letter->word = action->word;
+    letter->a = action->step;
+    letter->b = action->attempt;
+    letter->c = action->slots;
+    letter->job = action->job;
+    letter->code = action->code;
+    return letter;
+}
+
+static void to_worker(struct sim *sim, uint32_t w, const struct core_action *action,
+                      struct plan *plan)
+{
+    struct letter *letter = letter_of(action);
+
+    letter->plan = plan;
+    letter->flag = action->replace;
+    if (action->kind == CORE_DO_START_RANKS) {
+        struct core_worker_view view;
+
+        core_worker_find(sim->core, sim->worker[w].id, &view);
+        for (uint32_t s = 0; s < sim->o.slots; s++)
+            letter->rank[s] = view.status.rank[s];
+    }
+    sim_push(sim, (struct item){.kind = EV_TO_WORKER, .who = w, .letter = letter, .tag = sim->life},
+             50 * RK_US + sim_below(sim, RK_MS));
+}
+
+static void to_all(struct sim *sim, const struct core_action *action, struct plan *plan)
+{
+    struct core_worker_view view;
+    uint32_t cursor = 0;
+
+    while (core_worker_next(sim->core, &cursor, &view))
+        to_worker(sim, worker_by_id(sim, view.worker), action, plan);
+}
+
+/* Whom a freeze names to a host is killed there before the host acks. */
+static void fence(struct sim *sim, const struct core_action *action)
+{
+    struct core_worker_view view;
+    uint32_t cursor = 0;
+
+    while (core_worker_next(sim->core, &cursor, &view)) {
+        struct rk_worker_id out;
+        uint32_t at = 0;
+
+        if (action->worker.value && action->worker.value != view.worker.value)
+            continue;
+        while (core_fence_next(sim->core, view.host, &at, &out))
+            agent_die(sim, worker_by_id(sim, out), true);
+    }
+}
+
+static void to_core_later(struct sim *sim, struct letter letter, uint64_t delay)
+{
+    struct letter *copy = sim_alloc(sizeof *copy);
+
+    *copy = letter;
+    sim_push(sim,
+             (struct item){.kind = EV_TO_CORE, .who = UINT32_MAX, .letter = copy, .tag = sim->life},
+             delay);
+}
+
+static void launch(struct sim *sim, const struct core_action *action)
+{
+    if (sim_chance(sim, 0.02))
+        to_core_later(sim, (struct letter){.kind = CORE_EV_LAUNCH_FAILED, .ticket = action->ticket},
+                      10 * RK_MS);
+    else
+        sim_push(sim, (struct item){.kind = EV_BOOT, .who = action->place, .slot = action->ticket},
+                 20 * RK_MS + sim_below(sim, 200 * RK_MS));
+}
+
+static void find(struct sim *sim)
+{
+    uint64_t newest = CORE_NONE;
+
+    for (uint32_t i = 0; i < sim->committed_count; i++)
+        if (newest == CORE_NONE || sim->committed[i] > newest)
+            newest = sim->committed[i];
+    to_core_later(sim, (struct letter){.kind = CORE_EV_CHECKPOINTS, .a = newest}, RK_MS);
+}
+
+static void note(struct sim *sim, const struct core_action *action)
+{
+    if (action->note == CORE_NOTE_RANK_EXITED ||
+        (action->note == CORE_NOTE_WORKER_LOST && action->reason != CORE_REASON_SCALED)) {
+        sim->losses_noted++;
+        sim->losses_early += !sim->leaving;
+    } else if (action->note == CORE_NOTE_RECOVERED) {
+        sim->losses_recovered += action->losses;
+    } else if (action->note == CORE_NOTE_CHECKPOINT_COMMITTED) {
+        sim->commits++;
+    } else if (action->note == CORE_NOTE_JOB_FINISHED) {
+        sim->exit_code = action->exit_code;
+    }
+    if (sim->o.verbose)
+        printf("%9.6f %s worker %llx rank %d reason %s\n", (double)(sim->now % (1000 * RK_S)) / 1e9,
+               core_note_name(action->note), (unsigned long long)action->worker.value,
+               (int)action->rank, core_reason_name(action->reason));
+}
+
+static void action_do(struct sim *sim, const struct core_action *action)
+{
+    uint32_t w = action->worker.value ? worker_by_id(sim, action->worker) : UINT32_MAX;
+    struct plan *plan = action->kind == CORE_DO_GO ? plan_take(sim, action->word) : NULL;
+
+    switch (action->kind) {
+    case CORE_DO_RECORD:
+        core_record_read(sim->core, sim->now, &sim->durable);
+        sim->has_durable = true;
+        break;
+    case CORE_DO_EVENT:
+        note(sim, action);
+        break;
+    case CORE_DO_LAUNCH:
+        launch(sim, action);
+        break;
+    case CORE_DO_FIND:
+        find(sim);
+        break;
+    case CORE_DO_REJECT:
+        for (uint32_t i = 0; i < sim->committed_count; i++)
+            if (sim->committed[i] == action->step)
+                sim->committed[i--] = sim->committed[--sim->committed_count];
+        break;
+    case CORE_DO_COMMIT:
+        to_core_later(sim,
+                      (struct letter){.kind = CORE_EV_COMMITTED,
+                                      .a = action->attempt,
+                                      .b = action->step,
+                                      .code = sim_chance(sim, 0.05) ? RK_EIO : 0},
+                      2 * RK_MS);
+        break;
+    case CORE_DO_KILL_WORKER:
+        if (w != UINT32_MAX) {
+            agent_die(sim, w, true);
+            sim_push(sim, (struct item){.kind = EV_GONE, .who = w, .slot = 1}, 5 * RK_MS);
+        }
+        break;
+    case CORE_DO_FINISH:
+        sim->over = true;
+        break;
+    case CORE_DO_FREEZE:
+        fence(sim, action);
+        /* fall through */
+    default:
+        if (w != UINT32_MAX)
+            to_worker(sim, w, action, plan);
+        else if (action->kind == CORE_DO_FREEZE || action->kind == CORE_DO_GO ||
+                 action->kind == CORE_DO_SNAPSHOT)
+            to_all(sim, action, plan);
+        break;
+    }
+}
+
+/* A coordinator may be killed between any two of its actions. */
+static void actions_do(struct sim *sim, const struct core_actions *actions)
+{
+    for (uint32_t i = 0; i < actions->count && !sim->failure; i++) {
+        sim_digest(sim, actions->action[i].kind ^ actions->action[i].word);
+        action_do(sim, &actions->action[i]);
+        if (!sim->o.no_restarts && sim->now < sim->deadline && sim_chance(sim, 0.00005)) {
+            boss_die(sim);
+            return;
+        }
+    }
+}

@@ -1,0 +1,25 @@
+# A rank was past the step already: asked again, further ahead.
+job launch workers 1 checkpoints every 10
+  note job_started
+  record
+  launch t9 place 0
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+  start w1 slots 1
+ready w1
+  freeze 1.1
+  record
+ack w1
+  find
+found step none
+  record
+  go 1.1 step 0 world 1 hosts 1 lineage 1.1 fresh
+  note generation_started workers 1 world 1
+step w1 to 1
+  snapshot at 10
++10 tick
+beat w1 at 12
+snapshot w1 at 10 missed
+  snapshot at 20
++10 tick

@@ -1,0 +1,47 @@
+# A second loss while acks are coming: the next word at once, and the old ack is refused.
+job launch workers 3 min 1
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+  launch t11 place 2
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10
+  welcome w2
+  note worker_joined w2
+hello w3 ticket 11
+  welcome w3
+  note worker_joined w3
+  start w3 slots 1
+  start w1 slots 1
+  start w2 slots 1
+ready w1 w2 w3
+  record
+  freeze 1.1
+ack w1 w2 w3
+  record
+  go 1.1 step 0 world 3 hosts 1 lineage 1.1 fresh
+  note generation_started workers 3 world 3
+step w1 to 1
+exit w2 signal 9
+  note rank_exited w2 rank 1 signal 9
+  freeze 1.2
+  start w2 slots 1
+  record
+ack w1 at 5
+close w3
+  freeze 1.3 fence w3
+  record
+  launch t19 place 2
+  note worker_lost w3 closed
+  kill w3 t11
+ack w1 old 1
+ack w1 w2 at 5
+  go 1.3 step 5 world 1 hosts 1 lineage 1.1 state h1
+  note generation_started workers 1 world 1
+  record
+step w1 to 6
+  note recovered in_place losses 2 lost 0
+  record

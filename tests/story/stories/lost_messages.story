@@ -1,0 +1,34 @@
+# An exit that nobody told of is seen in two statuses; the exit itself then comes too late.
+job launch workers 2 min 1
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+tick
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  note generation_started workers 2 world 2
+step w1 w2 to 1
+beat w2 dead
+  freeze 1.2
+  note rank_exited w2 rank 1
+  start w2 slots 1
+  record
+exit w2 slot 0 signal 9 pid 101
+ack w1 w2 at 3
+  go 1.2 step 3 world 1 hosts 1 lineage 1.1 state h1
+  note generation_started workers 1 world 1
+  start w2 slots 1
+  record

@@ -1,0 +1,40 @@
+# Every rank is lost, the arena lives: its snapshot is the state.
+job launch workers 2 min 1
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+tick
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  note generation_started workers 2 world 2
+step w1 w2 to 1
+beat w1 w2 at 9 snapshot 8
+exit w1 w2 signal 9
+  note rank_exited w1 rank 0 signal 9
+  freeze 1.2
+  start w1 slots 1
+  record
+  note rank_exited w2 rank 1 signal 9
+  start w2 slots 1
+ready w1 w2
+  freeze 1.3
+ack w1 w2
+  go 1.3 step 8 world 2 hosts 1 lineage 1.3 state h1
+  note generation_started workers 2 world 2
+  record
+step w1 to 9
+  note recovered relaunch losses 2 lost 1
+  record

@@ -1,0 +1,41 @@
+# Who was declared lost stays out, whatever it says.
+job launch workers 2 min 1
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+tick
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  note generation_started workers 2 world 2
+step w1 w2 to 1
++900 beat w1
++200 tick
+  freeze 1.2 fence w2
+  record
+  launch t18 place 1
+  note worker_lost w2 silent
+  kill w2 t10
+hello w2
+  refuse w2: this process is no longer a member of the job
+beat w2
+  refuse w2: this process is no longer a member of the job
+ack w2
+ack w1 at 3
+  go 1.2 step 3 world 1 hosts 1 lineage 1.1 state h1
+  note generation_started workers 1 world 1
+  record
+hello w2
+  refuse w2: this process is no longer a member of the job

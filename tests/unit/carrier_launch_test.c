@@ -1,0 +1,177 @@
+/* The command line and the environment with which an agent starts carriers. */
+#include "collectives/carrier_launch.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static const char *const around[] = {"HOME=/home/me",      "PATH=/usr/bin:/bin",
+                                     "OMPI_MCA_ess=pmi",   "PMIX_RANK=3",
+                                     "TMPDIR=/elsewhere",  "REKNIT_AGENT=/old.sock",
+                                     "REKNIT_JOB=mine",    "REKNIT_CARRIER_JOB=1",
+                                     "LD_LIBRARY_PATH=/l", NULL};
+
+static struct carrier_launch launch_for(uint32_t hosts)
+{
+    return (struct carrier_launch){.job = 7,
+                                   .hosts = hosts,
+                                   .program = "/opt/my reknit/bin/reknit",
+                                   .interface = "eth0",
+                                   .agent = "/run/agent.sock",
+                                   .directory = "/run/mpi-7",
+                                   .env = around};
+}
+
+static const char *value_of(char *const *env, const char *name)
+{
+    size_t size = strlen(name);
+    const char *found = NULL;
+
+    for (size_t i = 0; env[i] != NULL; i++)
+        if (strncmp(env[i], name, size) == 0 && env[i][size] == '=') {
+            assert_null(found); /* once */
+            found = env[i] + size + 1;
+        }
+    return found;
+}
+
+/* The argument after `option`, or after "--mca option". */
+static const char *argument_of(char *const *argv, const char *option)
+{
+    for (size_t i = 0; argv[i] != NULL && argv[i + 1] != NULL; i++)
+        if (strcmp(argv[i], option) == 0)
+            return argv[i + 1];
+    return NULL;
+}
+
+static void the_command_names_each_host(void **state)
+{
+    struct carrier_launch launch = launch_for(3);
+    struct carrier_command command;
+    size_t last = 0;
+
+    (void)state;
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), 0);
+    while (command.argv[last + 1] != NULL)
+        last++;
+    assert_string_equal(command.argv[0], "mpirun");
+    assert_string_equal(argument_of(command.argv, "-np"), "3");
+    assert_string_equal(argument_of(command.argv, "--host"), "rk-h0-j7:1,rk-h1-j7:1,rk-h2-j7:1");
+    assert_string_equal(argument_of(command.argv, "btl_tcp_if_include"), "eth0");
+    assert_string_equal(argument_of(command.argv, "oob_tcp_if_include"), "eth0");
+    assert_string_equal(argument_of(command.argv, "plm_rsh_agent"), "reknit rsh");
+    assert_string_equal(argument_of(command.argv, "if_base_do_not_resolve"), "1");
+    assert_string_equal(argument_of(command.argv, "coll"), "^han");
+    assert_string_equal(command.argv[last - 1], launch.program);
+    assert_string_equal(command.argv[last], "carrier");
+    carrier_command_done(&command);
+}
+
+static void the_environment_is_ours(void **state)
+{
+    struct carrier_launch launch = launch_for(2);
+    struct carrier_command command;
+
+    (void)state;
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), 0);
+    assert_string_equal(value_of(command.envp, "HOME"), "/home/me");
+    assert_string_equal(value_of(command.envp, "LD_LIBRARY_PATH"), "/l");
+    assert_string_equal(value_of(command.envp, "REKNIT_JOB"), "mine");
+    assert_string_equal(value_of(command.envp, "PATH"), "/opt/my reknit/bin:/usr/bin:/bin");
+    assert_string_equal(value_of(command.envp, "TMPDIR"), "/run/mpi-7");
+    assert_string_equal(value_of(command.envp, "REKNIT_AGENT"), "/run/agent.sock");
+    assert_string_equal(value_of(command.envp, CARRIER_ENV_JOB), "7");
+    assert_string_equal(value_of(command.envp, "OMPI_ALLOW_RUN_AS_ROOT"), "1");
+    assert_null(value_of(command.envp, "OMPI_MCA_ess"));
+    assert_null(value_of(command.envp, "PMIX_RANK"));
+    carrier_command_done(&command);
+}
+
+static void a_daemon_is_run_by_a_shell(void **state)
+{
+    char own[4096 + 32] = "";
+    struct carrier_launch launch = {.job = 9,
+                                    .program = NULL,
+                                    .agent = "/run/b.sock",
+                                    .directory = "/run/mpi-9",
+                                    .env = around};
+    struct carrier_command command;
+
+    (void)state;
+    assert_int_equal(carrier_launch_daemon(&launch, " orted -mca ess \"env\"", &command, NULL), 0);
+    assert_string_equal(command.argv[0], "/bin/sh");
+    assert_string_equal(command.argv[1], "-c");
+    assert_string_equal(command.argv[2], " orted -mca ess \"env\"");
+    assert_null(command.argv[3]);
+    /* mpirun's daemon looks for `reknit` too: beside the agent's own program */
+    assert_true(readlink("/proc/self/exe", own, sizeof own - 1) > 0);
+    strcpy(strrchr(own, '/'), ":/usr/bin:/bin");
+    assert_string_equal(value_of(command.envp, "PATH"), own);
+    assert_string_equal(value_of(command.envp, CARRIER_ENV_JOB), "9");
+    carrier_command_done(&command);
+}
+
+static void impossible_launches_are_refused(void **state)
+{
+    struct carrier_launch launch = launch_for(1);
+    struct carrier_command command;
+
+    (void)state;
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), RK_EINVAL);
+    launch.hosts = CARRIER_MAX_HOSTS + 1;
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), RK_EINVAL);
+    launch.hosts = CARRIER_MAX_HOSTS;
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), 0);
+    carrier_command_done(&command);
+    launch.program = "reknit";
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), RK_EINVAL);
+    carrier_command_done(&command);
+}
+
+static void host_names_are_read_back(void **state)
+{
+    static const char *const strangers[] = {
+        "", "node1", "rk-h1", "rk-h1-j2x", "rk-h01-j2", "rk-h-1-j2", "rk-h1-j99999999999"};
+    char name[CARRIER_HOST_MAX];
+    uint32_t job = 0;
+    uint32_t index = 0;
+
+    (void)state;
+    carrier_host_name(UINT32_MAX, UINT32_MAX, name);
+    assert_int_equal(carrier_host_parse(name, &job, &index), 0);
+    assert_int_equal(job, UINT32_MAX);
+    assert_int_equal(index, UINT32_MAX);
+    for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++)
+        assert_int_equal(carrier_host_parse(strangers[i], &job, &index), RK_EINVAL);
+}
+
+static void the_interface_holds_the_address(void **state)
+{
+    char name[64];
+
+    (void)state;
+    assert_int_equal(carrier_interface("127.0.0.1", name, sizeof name, NULL), 0);
+    assert_string_equal(name, "lo");
+    assert_int_equal(carrier_interface("192.0.2.77", name, sizeof name, NULL), RK_ENOENT);
+    assert_int_equal(carrier_interface("nonsense", name, sizeof name, NULL), RK_ENOENT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_command_names_each_host),
+        cmocka_unit_test(the_environment_is_ours),
+        cmocka_unit_test(a_daemon_is_run_by_a_shell),
+        cmocka_unit_test(impossible_launches_are_refused),
+        cmocka_unit_test(host_names_are_read_back),
+        cmocka_unit_test(the_interface_holds_the_address),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,492 @@
+/* Ranks in real processes, killed with -9 at random points, under a membership that this test
+ * plays: agent and coordinator in one.  Every sum is checked against the tree's definition in the
+ * ranks, and the state at the end against a run in this process. */
+#include "collectives/arena.h"
+#include "common/clock.h"
+#include "worker/local.h"
+#include "worker/reknit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define RANKS 4
+#define SHARDS 16
+#define GRADS 3000
+#define STATE 257
+#define DEADLINE (20 * RK_S)
+#define WORKER            \
+    (struct rk_worker_id) \
+    {                     \
+        77                \
+    }
+
+/* ---- the program of a rank ------------------------------------------------------------------- */
+
+static float shard_value(uint64_t step, uint32_t shard, uint32_t i)
+{
+    uint32_t x = (uint32_t)step * 747796405u + shard * 2891336453u + i * 277803737u;
+
+    x ^= x >> 15;
+    x *= 2246822519u;
+    x ^= x >> 13;
+    return (float)(int32_t)x * 1e-6f;
+}
+
+static float serial_sum(uint64_t step, uint32_t level, uint32_t index, uint32_t i)
+{
+    return level == 0 ? shard_value(step, index, i)
+                      : serial_sum(step, level - 1, 2 * index, i) +
+                            serial_sum(step, level - 1, 2 * index + 1, i);
+}
+
+static void update(float *state, const float *grads)
+{
+    for (uint32_t i = 0; i < STATE; i++)
+        state[i] = state[i] * 0.875f + grads[i * 11 % GRADS];
+}
+
+static int run_step(struct rk_session *session, float *state, float *grads, uint64_t *step)
+{
+    int64_t shard;
+    int rc;
+
+    do {
+        while ((shard = rk_shard_next(session)) >= 0) {
+            for (uint32_t i = 0; i < GRADS; i++)
+                grads[i] = shard_value(*step, (uint32_t)shard, i);
+            rc = rk_shard_done(session);
+            if (rc != 0)
+                return rc;
+        }
+    } while ((rc = rk_gradients_wait(session)) == RK_REFORMED);
+    if (rc != 0)
+        return rc;
+    for (uint32_t i = 0; i < GRADS; i += 7) {
+        float expected = serial_sum(*step, 4, 0, i);
+
+        if (memcmp(&expected, &grads[i], sizeof expected) != 0) {
+            fprintf(stderr, "step %llu element %u: wrong sum\n", (unsigned long long)*step, i);
+            _exit(99);
+        }
+    }
+    update(state, grads);
+    return rk_step_end(session, step);
+}
+
+static void rank_program(uint64_t steps)
+{
+    struct rk_options options = {.struct_size = sizeof options, .seed = 1, .batch = SHARDS};
+    static float state[STATE], grads[GRADS];
+    struct rk_session *session;
+    uint64_t step;
+    int rc = rk_join(&options, &session);
+
+    if (rc != 0)
+        _exit(98);
+    /* Two pieces of gradient, so that borders between them are crossed. */
+    rk_register_gradient(session, "a", grads, 1001);
+    rk_register_gradient(session, "b", grads + 1001, GRADS - 1001);
+    rk_register_state(session, "state", state, RK_F32, 1, (uint64_t[]){STATE});
+    rc = rk_restore(session, &step);
+    while (rc == 0 && step < steps && (rc = rk_step_begin(session, &step)) == 0)
+        rc = run_step(session, state, grads, &step);
+    if (rc != 0) {
+        fprintf(stderr, "rank: %s\n", rk_last_error(session));
+        _exit(97);
+    }
+    _exit(rk_leave(session) == 0 ? 0 : 96);
+}
+
+/* ---- agent and coordinator ------------------------------------------------------------------- */
+
+struct child {
+    pid_t pid; /* 0: none */
+    int socket;
+    int seat;
+    bool entered, member, left;
+    bool asked; /* by the freeze under way, or the last one */
+};
+
+struct job {
+    char directory[64], path[96];
+    int listener;
+    struct arena arena;
+    int block;
+    struct child child[RANKS];
+    struct arena_plan plan;
+    rk_word word;
+    uint64_t steps, started;
+    uint32_t kills, random;
+};
+
+static uint32_t draw(struct job *job, uint32_t below)
+{
+    job->random = job->random * 1664525u + 1013904223u;
+    return (job->random >> 8) % below;
+}
+
+static void check_time(const struct job *job)
+{
+    if (rk_clock_now() - job->started <= DEADLINE)
+        return;
+    for (uint32_t r = 0; r < RANKS; r++) {
+        const struct child *child = &job->child[r];
+        const struct arena_seat *seat = &job->arena.header->seat[child->seat];
+
+        print_message(
+            "rank %u pid %d entered %d left %d seat %d: position %llu state %u ack %llx\n", r,
+            child->pid, child->entered, child->left, child->seat,
+            (unsigned long long)seat->position, seat->has_state,
+            (unsigned long long)seat->ack_word);
+    }
+    print_message("freeze %llx go %llx complete %llu deal_step %llu\n",
+                  (unsigned long long)job->arena.header->agent[job->block].freeze_word,
+                  (unsigned long long)job->arena.header->agent[job->block].go_word,
+                  (unsigned long long)job->arena.header->complete_step,
+                  (unsigned long long)job->plan.deal_step);
+    fail_msg("the job hangs at generation %llu after %u kills",
+             (unsigned long long)rk_word_generation(job->word), job->kills);
+}
+
+static void start_rank(struct job *job, uint32_t r)
+{
+    struct child *child = &job->child[r];
+
+    *child = (struct child){.socket = -1};
+    child->seat = arena_seat_claim(&job->arena, WORKER, r, r, false);
+    assert_true(child->seat >= 0);
+    child->pid = fork();
+    assert_true(child->pid >= 0);
+    if (child->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setenv("REKNIT_AGENT", job->path, 1);
+        rank_program(job->steps);
+    }
+}
+
+static void open_job(struct job *job, uint32_t seed, uint64_t steps)
+{
+    struct rk_why why;
+
+    memset(job, 0, sizeof *job);
+    job->random = seed;
+    job->steps = steps;
+    job->started = rk_clock_now();
+    strcpy(job->directory, "/tmp/reknit-membership-XXXXXX");
+    assert_non_null(mkdtemp(job->directory));
+    snprintf(job->path, sizeof job->path, "%s/agent", job->directory);
+    assert_int_equal(local_listen(job->path, &job->listener, &why), 0);
+    assert_int_equal(arena_create(&job->arena, (struct rk_host_id){5}, SHARDS, &why), 0);
+    job->block = arena_agent_claim(&job->arena, WORKER);
+    assert_true(job->block >= 0);
+    for (uint32_t r = 0; r < RANKS; r++)
+        start_rank(job, r);
+}
+
+/* A new connection: the next rank without a socket whose process it is. */
+static void accept_rank(struct job *job)
+{
+    struct local_message message;
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    int fd = -1;
+    int socket = accept(job->listener, NULL, NULL);
+
+    if (socket < 0)
+        return;
+    assert_int_equal(getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size), 0);
+    if (local_receive(socket, &message, &fd, 1000) == 0 && message.kind == LOCAL_ATTACH) {
+        for (uint32_t r = 0; r < RANKS; r++) {
+            struct child *child = &job->child[r];
+
+            if (child->pid != peer.pid)
+                continue;
+            child->socket = socket;
+            message = (struct local_message){.kind = LOCAL_WELCOME,
+                                             .seat = (uint32_t)child->seat,
+                                             .agent_block = (uint32_t)job->block,
+                                             .rank = r};
+            (void)local_send(socket, &message, job->arena.fd);
+            return;
+        }
+    }
+    close(socket);
+}
+
+static void declare(struct job *job, struct child *child, const struct local_message *message,
+                    int fd)
+{
+    struct local_message reply = {.kind = LOCAL_DECLARED};
+    struct rk_layout *layout = malloc(message->a);
+    struct rk_why why = {""};
+
+    assert_non_null(layout);
+    assert_int_equal(pread(fd, layout, message->a, 0), (ssize_t)message->a);
+    assert_int_equal(rk_layout_check(layout, message->a, &why), 0);
+    if (arena_declare(&job->arena, layout, &why) != 0)
+        fail_msg("%s", why.text);
+    free(layout);
+    (void)local_send(child->socket, &reply, -1);
+}
+
+static void hear(struct job *job, struct child *child)
+{
+    struct local_message message;
+    int fd = -1;
+
+    if (local_receive(child->socket, &message, &fd, 0) != 0)
+        return;
+    if (message.kind == LOCAL_DECLARE)
+        declare(job, child, &message, fd);
+    else if (message.kind == LOCAL_ENTER)
+        child->entered = true;
+    else if (message.kind == LOCAL_LEFT)
+        child->left = true;
+    if (fd >= 0)
+        close(fd);
+}
+
+/* A turn of the agent's loop: what came over the sockets. */
+static void listen_to_all(struct job *job, int timeout_ms)
+{
+    struct pollfd polled[RANKS + 1] = {{.fd = job->listener, .events = POLLIN}};
+
+    for (uint32_t r = 0; r < RANKS; r++)
+        polled[r + 1] = (struct pollfd){.fd = job->child[r].pid == 0 ? -1 : job->child[r].socket,
+                                        .events = POLLIN};
+    if (poll(polled, RANKS + 1, timeout_ms) <= 0)
+        return;
+    for (uint32_t r = 0; r < RANKS; r++)
+        if (polled[r + 1].revents & POLLIN)
+            hear(job, &job->child[r]);
+    if (polled[0].revents & POLLIN)
+        accept_rank(job);
+}
+
+/* Takes note of dead ranks; true when a rank that had not left is among them. */
+static bool reap(struct job *job)
+{
+    bool lost = false;
+
+    for (uint32_t r = 0; r < RANKS; r++) {
+        struct child *child = &job->child[r];
+        int status;
+
+        if (child->pid == 0 || waitpid(child->pid, &status, WNOHANG) != child->pid)
+            continue;
+        if (!WIFSIGNALED(status) && WEXITSTATUS(status) != 0)
+            fail_msg("rank %u ended with %d", r, WEXITSTATUS(status));
+        child->pid = 0;
+        if (child->socket >= 0)
+            close(child->socket);
+        if (atomic_load(&job->arena.header->seat[child->seat].left))
+            child->left = true;
+        if (!child->left) {
+            arena_seat_ghost(&job->arena, (uint32_t)child->seat);
+            lost = true;
+        }
+    }
+    return lost;
+}
+
+static bool counts(const struct child *child)
+{
+    return child->entered && (child->pid != 0 || child->left);
+}
+
+/* Freeze: every entered rank stands still.  False when one died meanwhile. */
+static bool freeze(struct job *job)
+{
+    struct arena_agent *block = &job->arena.header->agent[job->block];
+
+    job->word = rk_word_make(1, rk_word_generation(job->word) + 1);
+    for (uint32_t r = 0; r < RANKS; r++)
+        job->child[r].asked = counts(&job->child[r]);
+    atomic_store(&block->freeze_word, job->word);
+    arena_ring(&job->arena);
+    for (;;) {
+        bool all = true;
+
+        listen_to_all(job, 1);
+        check_time(job);
+        if (reap(job))
+            return false;
+        for (uint32_t r = 0; r < RANKS; r++) {
+            const struct child *child = &job->child[r];
+
+            if (child->asked && !child->left &&
+                !atomic_load(&job->arena.header->seat[child->seat].left) &&
+                atomic_load(&job->arena.header->seat[child->seat].ack_word) != job->word)
+                all = false;
+        }
+        if (all)
+            return true;
+    }
+}
+
+static void go(struct job *job)
+{
+    struct arena_header *header = job->arena.header;
+    struct arena_report report;
+    struct arena_plan plan = {
+        .word = job->word, .stop_at = ARENA_NO_STEP, .hosts = 1, .shards = SHARDS};
+    bool any_state = false;
+
+    arena_report_read(&job->arena, WORKER, &job->plan, &report);
+    for (uint32_t r = 0; r < RANKS; r++) {
+        struct child *child = &job->child[r];
+        const struct arena_seat *seat = &header->seat[child->seat];
+
+        if (!child->asked)
+            continue;
+        child->member = true;
+        plan.local[plan.local_count++] =
+            (struct arena_member){.seat = (uint32_t)child->seat, .rank = r, .index = plan.world++};
+        if (atomic_load(&seat->has_state)) {
+            any_state = true;
+            if (atomic_load(&seat->position) > plan.deal_step)
+                plan.deal_step = atomic_load(&seat->position);
+        } else {
+            plan.give_state = 1;
+        }
+    }
+    if (!any_state && job->plan.word != 0) {
+        int k = arena_snapshot_newest(&job->arena);
+        plan.deal_step = k < 0 ? 0 : report.snapshot_step[k];
+        plan.fresh = k < 0;
+    } else if (!any_state) {
+        plan.fresh = 1;
+    }
+    plan.restart = !any_state;
+    plan.lineage = plan.word;
+    if (any_state && report.deal_step == plan.deal_step && report.max_nodes <= 4) {
+        plan.lineage = report.lineage;
+        memcpy(plan.done, report.done, sizeof plan.done);
+    }
+    job->plan = plan;
+    arena_go(&job->arena, (uint32_t)job->block, &plan);
+}
+
+/* Runs the job to its end, killing at random; returns the number of kills. */
+static void run_job(struct job *job, uint32_t max_kills)
+{
+    for (;;) {
+        uint32_t left = 0;
+        uint32_t ready = 0;
+        bool reform = reap(job);
+
+        check_time(job);
+        for (uint32_t r = 0; r < RANKS; r++) {
+            struct child *child = &job->child[r];
+
+            left += child->left;
+            if (child->pid == 0 && !child->left && job->plan.word != 0)
+                start_rank(job, r);
+            ready += child->entered && !child->member;
+        }
+        if (left == RANKS)
+            return;
+        if (job->plan.word == 0)
+            reform = ready == RANKS;
+        else
+            reform = reform || ready > 0;
+        if (reform) {
+            while (!freeze(job))
+                ;
+            go(job);
+        }
+        listen_to_all(job, 1);
+        if (job->plan.word != 0 && left == 0 && job->kills < max_kills && draw(job, 3) == 0) {
+            uint32_t victims = 1 + draw(job, 2);
+            uint32_t alive = 0;
+
+            for (uint32_t r = 0; r < RANKS; r++)
+                alive += job->child[r].pid != 0;
+            for (; victims > 0 && alive > 1; victims--) {
+                struct child *child = &job->child[draw(job, RANKS)];
+
+                if (child->pid != 0 && !child->left && kill(child->pid, SIGKILL) == 0)
+                    job->kills++;
+            }
+        }
+    }
+}
+
+static void close_job(struct job *job)
+{
+    for (uint32_t r = 0; r < RANKS; r++)
+        if (job->child[r].pid != 0) {
+            kill(job->child[r].pid, SIGKILL);
+            waitpid(job->child[r].pid, NULL, 0);
+        }
+    close(job->listener);
+    unlink(job->path);
+    rmdir(job->directory);
+    arena_close(&job->arena);
+}
+
+static void expect_final_state(const struct job *job)
+{
+    int k = arena_snapshot_find(&job->arena, job->steps);
+    float state[STATE] = {0};
+    float grads[GRADS];
+
+    assert_true(k >= 0);
+    for (uint64_t step = 0; step < job->steps; step++) {
+        for (uint32_t i = 0; i < STATE; i++)
+            grads[i * 11 % GRADS] = serial_sum(step, 4, 0, i * 11 % GRADS);
+        update(state, grads);
+    }
+    assert_memory_equal(state, arena_snapshot_data(&job->arena, (uint32_t)k), sizeof state);
+}
+
+static void undisturbed_ranks_reach_the_serial_state(void **state)
+{
+    struct job job;
+
+    (void)state;
+    open_job(&job, 1, 50);
+    run_job(&job, 0);
+    expect_final_state(&job);
+    close_job(&job);
+}
+
+static void killed_ranks_change_no_bit(void **state)
+{
+    uint32_t kills = 0;
+
+    (void)state;
+    for (uint32_t seed = 1; seed <= 3; seed++) {
+        struct job job;
+
+        open_job(&job, seed, 400);
+        run_job(&job, 60);
+        expect_final_state(&job);
+        close_job(&job);
+        kills += job.kills;
+    }
+    assert_true(kills > 30);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(undisturbed_ranks_reach_the_serial_state),
+        cmocka_unit_test(killed_ranks_change_no_bit),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

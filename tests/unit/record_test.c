@@ -1,0 +1,217 @@
+/* The coordinator's record: the old one or the new one, and never a guess. */
+#include "coordinator/record.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[64];
+static char path[128];
+
+static int set_up(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/rk-record-XXXXXX");
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/record", folder);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    static const char *const names[] = {"record", "record.new", "record.lock"};
+    char name[160];
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "%s/%s", folder, names[i]);
+        unlink(name);
+    }
+    return rmdir(folder);
+}
+
+static size_t read_text(char text[8192])
+{
+    int fd = open(path, O_RDONLY);
+    ssize_t size = read(fd, text, 8192);
+
+    close(fd);
+    assert_true(size > 0);
+    return (size_t)size;
+}
+
+static void write_text(const char *text, size_t size)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+    assert_int_equal(write(fd, text, size), (ssize_t)size);
+    close(fd);
+}
+
+static struct record full(void)
+{
+    struct record record;
+    bool again;
+
+    assert_int_equal(record_take(folder, "job", "run-a", 77, 11, &record, &again, NULL), 0);
+    record.core.generation = UINT64_C(1) << 39;
+    record.core.best_step = 1000;
+    record.core.committed_step = CORE_NONE;
+    record.core.restart_count = 2;
+    record.core.restart_age[0] = UINT64_MAX;
+    record.core.restart_age[1] = 5;
+    record.core.started = true;
+    record.core.stop_signal = 15;
+    assert_int_equal(record_write(folder, &record, NULL), 0);
+    return record;
+}
+
+static void test_fresh_and_again(void **state)
+{
+    struct record record;
+    struct record kept;
+    bool again = true;
+
+    (void)state;
+    assert_int_equal(record_read(folder, &record, NULL), RK_ENOENT);
+    assert_int_equal(record_take(folder, "job", "run-a", 77, 11, &record, &again, NULL), 0);
+    assert_false(again);
+    assert_int_equal(record.core.epoch, 1);
+    assert_true(record.core.committed_step == CORE_NONE);
+    kept = full();
+    assert_int_equal(kept.core.epoch, 2);
+    assert_int_equal(record_take(folder, "job", "run-a", 99, 99, &record, &again, NULL), 0);
+    assert_true(again);
+    assert_int_equal(record.core.epoch, 3);
+    kept.core.epoch = 3;
+    assert_memory_equal(&record, &kept, sizeof record);
+}
+
+/* Another `reknit run`, or one after the end, starts anew, but never below an epoch that was. */
+static void test_other_run(void **state)
+{
+    struct record record = full();
+    bool again = true;
+
+    (void)state;
+    assert_int_equal(record_take(folder, "job", "run-b", 5, 6, &record, &again, NULL), 0);
+    assert_false(again);
+    assert_int_equal(record.core.epoch, 2);
+    assert_false(record.core.started);
+    assert_true(record.started == 5 && record.events_offset == 6);
+    record.ended = true;
+    assert_int_equal(record_write(folder, &record, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-b", 7, 8, &record, &again, NULL), 0);
+    assert_false(again);
+    assert_int_equal(record.core.epoch, 3);
+}
+
+static void test_superseded(void **state)
+{
+    struct record old = full();
+    struct record new;
+    struct record found;
+    bool again;
+
+    (void)state;
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, &new, &again, NULL), 0);
+    old.core.generation = 3;
+    assert_int_equal(record_write(folder, &old, NULL), RK_ESTALE);
+    assert_int_equal(record_read(folder, &found, NULL), 0);
+    assert_memory_equal(&found, &new, sizeof found);
+}
+
+static void expect_damaged(const char *text, size_t size)
+{
+    struct record record;
+    struct rk_why why;
+    bool again;
+
+    write_text(text, size);
+    assert_int_equal(record_read(folder, &record, &why), RK_EDATA);
+    assert_non_null(strstr(why.text, "damaged"));
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, &record, &again, NULL), RK_EDATA);
+}
+
+static void test_cut_anywhere(void **state)
+{
+    char text[8192];
+    size_t size;
+
+    (void)state;
+    full();
+    size = read_text(text);
+    for (size_t cut = 0; cut < size; cut++)
+        expect_damaged(text, cut);
+}
+
+static void test_flipped_anywhere(void **state)
+{
+    char text[8192];
+    size_t size;
+
+    (void)state;
+    full();
+    size = read_text(text);
+    for (size_t i = 0; i < size; i++) {
+        text[i] = (char)(text[i] ^ (1 << (i % 8)));
+        expect_damaged(text, size);
+        text[i] = (char)(text[i] ^ (1 << (i % 8)));
+    }
+    memset(text + size, 'x', sizeof text - size);
+    expect_damaged(text, sizeof text);
+}
+
+/* A crash between the two leaves the new file beside the old record. */
+static void test_torn(void **state)
+{
+    struct record kept = full();
+    struct record found;
+    char fresh[160];
+    int fd;
+
+    (void)state;
+    snprintf(fresh, sizeof fresh, "%s/record.new", folder);
+    fd = open(fresh, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "reknit-rec", 10), 10);
+    close(fd);
+    assert_int_equal(record_read(folder, &found, NULL), 0);
+    assert_memory_equal(&found, &kept, sizeof found);
+    assert_int_equal(record_write(folder, &kept, NULL), 0);
+    assert_int_equal(access(fresh, F_OK), -1);
+}
+
+static void test_no_folder(void **state)
+{
+    struct record record;
+    struct rk_why why;
+    bool again;
+
+    (void)state;
+    assert_int_equal(record_take("/nowhere/at/all", "j", "r", 1, 1, &record, &again, &why),
+                     RK_ENOENT);
+    assert_non_null(strstr(why.text, "/nowhere/at/all"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_fresh_and_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_other_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_superseded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_cut_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_flipped_anywhere, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_torn, set_up, tear_down),
+        cmocka_unit_test(test_no_folder),
+    };
+
+    return cmocka_run_group_tests_name("record", tests, NULL, NULL);
+}

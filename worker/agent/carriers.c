@@ -1,0 +1,297 @@
+/* Carriers, the MPI processes that exchange data between hosts: this agent starts mpirun when it is
+ * asked to, starts mpirun's daemon for the mpirun of any agent, lets the carrier below that daemon
+ * attach, and sees to it that at most one carrier of this agent touches the arena at a time. */
+#include "worker/agent/state.h"
+
+#include "collectives/carrier_launch.h"
+#include "common/log.h"
+#include "worker/agent/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* ---- starting ---------------------------------------------------------------------------------
+ */
+
+static int make_folder(struct agent *agent, struct child *child, uint64_t number,
+                       struct rk_why *why)
+{
+    int length = snprintf(child->folder, sizeof child->folder, "%s/mpi-%u-%llx", agent->host_dir,
+                          child->job, (unsigned long long)number);
+
+    if (length < (int)sizeof child->folder && mkdir(child->folder, 0700) == 0)
+        return 0;
+    int rc = rk_fail_errno(why, errno, "cannot make %s", child->folder);
+    child->folder[0] = '\0';
+    return rc;
+}
+
+/* Where mpirun and daemons say what goes wrong; -1: nowhere. */
+static int open_log(const struct agent *agent, uint32_t job)
+{
+    char path[AGENT_PATH + 64];
+
+    snprintf(path, sizeof path, "%s/carriers-%u.log", agent->options->log_dir, job);
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+}
+
+static int start(struct agent *agent, struct child *child, const struct carrier_command *command,
+                 struct rk_why *why)
+{
+    int log = open_log(agent, child->job), pidfd;
+    struct spawn spawn = {
+        .argv = command->argv, .envp = command->envp, .out = log, .err = log, .keep = {-1, -1}};
+    pid_t pid = process_spawn(&spawn, &pidfd, why);
+
+    if (log >= 0)
+        close(log);
+    if (pid < 0)
+        return pid;
+    if (child_watch(child, pid, pidfd) != 0) {
+        kill(pid, SIGKILL);
+        return rk_fail(why, RK_EFULL, "cannot watch %s", command->argv[0]);
+    }
+    return 0;
+}
+
+static int start_mpirun(struct agent *agent, struct child *child, uint32_t hosts,
+                        struct rk_why *why)
+{
+    char program[PATH_MAX], interface[64];
+    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
+    struct carrier_command command = {0};
+
+    if (size < 0)
+        return rk_fail_errno(why, errno, "cannot read /proc/self/exe");
+    program[size] = '\0';
+    int rc = carrier_interface(agent->options->address, interface, sizeof interface, why);
+    if (rc == 0)
+        rc = make_folder(agent, child, 0, why);
+    if (rc != 0)
+        return rc;
+    struct carrier_launch launch = {.job = child->job,
+                                    .hosts = hosts,
+                                    .program = program,
+                                    .interface = interface,
+                                    .agent = agent->socket_path,
+                                    .directory = child->folder,
+                                    .env = (const char *const *)environ};
+    rc = carrier_launch_command(&launch, &command, why);
+    if (rc == 0)
+        rc = start(agent, child, &command, why);
+    carrier_command_done(&command);
+    return rc;
+}
+
+void agent_carriers_start(struct agent *agent, uint32_t job, char **hosts, size_t count)
+{
+    struct rk_why why = {""};
+    struct child *child;
+    (void)hosts; /* their names follow from the job and their order */
+
+    if (job < agent->newest_job || agent->end != AGENT_RUNS)
+        return;
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
+        if (agent->child[i].kind == CHILD_MPIRUN && agent->child[i].job == job)
+            return; /* said again */
+    carriers_stop(agent, job);
+    child = child_new(agent, CHILD_MPIRUN);
+    if (child == NULL) {
+        say_carrier(agent, job, false, 0, "the agent has too many children");
+        return;
+    }
+    child->job = job;
+    if (start_mpirun(agent, child, (uint32_t)count, &why) != 0) {
+        rk_warn("carriers %u cannot start: %s", job, why.text);
+        say_carrier(agent, job, false, 0, why.text);
+        child_free(child);
+        return;
+    }
+    rk_info("carriers %u started for %zu hosts, mpirun pid %d", job, count, (int)child->pid);
+}
+
+static int start_daemon(struct agent *agent, struct child *child, uint64_t request,
+                        const char *text, struct rk_why *why)
+{
+    struct carrier_command command = {0};
+    int rc = make_folder(agent, child, request, why);
+
+    if (rc != 0)
+        return rc;
+    struct carrier_launch launch = {.job = child->job,
+                                    .agent = agent->socket_path,
+                                    .directory = child->folder,
+                                    .env = (const char *const *)environ};
+    rc = carrier_launch_daemon(&launch, text, &command, why);
+    if (rc == 0)
+        rc = start(agent, child, &command, why);
+    carrier_command_done(&command);
+    return rc;
+}
+
+void agent_carriers_rsh(struct agent *agent, uint64_t request, uint64_t from, const char *command,
+                        uint32_t job)
+{
+    struct rk_why why = {""};
+    struct child *child = NULL;
+    int rc;
+
+    if (job < agent->newest_job || agent->end != AGENT_RUNS) {
+        rc = rk_fail(&why, RK_ESTALE, "carriers %u are no longer wanted", job);
+    } else if ((child = child_new(agent, CHILD_ORTED)) == NULL) {
+        rc = rk_fail(&why, RK_EFULL, "the agent has too many children");
+    } else {
+        carriers_stop(agent, job);
+        child->job = job;
+        rc = start_daemon(agent, child, request, command, &why);
+        if (rc != 0)
+            child_free(child);
+    }
+    say_rsh_started(agent, request, from, rc, why.text);
+}
+
+void carriers_rsh_done(struct agent *agent, uint64_t request, int code, const char *why)
+{
+    struct peer *peer = peer_of_request(agent, request);
+
+    if (peer == NULL)
+        return;
+    if (code == 0)
+        peer_say(agent, peer, LOCAL_STARTED);
+    else
+        peer_refuse(agent, peer, code, why);
+}
+
+/* ---- carriers ---------------------------------------------------------------------------------
+ */
+
+bool carriers_own(const struct agent *agent, pid_t pid)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
+        const struct child *child = &agent->child[i];
+
+        if ((child->kind == CHILD_MPIRUN || child->kind == CHILD_ORTED) && child->pid > 0 &&
+            process_descends(pid, child->pid))
+            return true;
+    }
+    return false;
+}
+
+static void kill_peer(struct peer *peer)
+{
+    if (peer->alive.fd >= 0)
+        pidfd_send_signal(peer->alive.fd, SIGKILL, NULL, 0);
+}
+
+void carriers_stop(struct agent *agent, uint32_t job)
+{
+    if (job > agent->newest_job)
+        agent->newest_job = job;
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
+        struct child *child = &agent->child[i];
+
+        if ((child->kind == CHILD_MPIRUN || child->kind == CHILD_ORTED) && child->job < job)
+            child_kill(child);
+    }
+    for (uint32_t i = 0; i < AGENT_PEERS; i++) {
+        struct peer *peer = &agent->peer[i];
+
+        if ((peer->kind == PEER_CARRIER || peer->kind == PEER_CARRIER_WAITING) && peer->job < job)
+            kill_peer(peer);
+    }
+}
+
+static void accept_carrier(struct agent *agent, struct peer *peer)
+{
+    struct arena_carrier *block = &agent->arena.header->carrier;
+
+    peer->kind = PEER_CARRIER;
+    agent->carrier = peer;
+    atomic_store(&block->ack_word, 0);
+    if (peer_welcome(agent, peer) != 0)
+        return;
+    rk_info("carrier of job %u attached, pid %d", peer->job, (int)peer->pid);
+    say_carrier(agent, peer->job, true, peer->pid, "");
+}
+
+static void accept_waiting(struct agent *agent)
+{
+    struct peer *next = NULL;
+
+    for (uint32_t i = 0; i < AGENT_PEERS; i++) {
+        struct peer *peer = &agent->peer[i];
+
+        if (peer->used && peer->kind == PEER_CARRIER_WAITING && peer->job >= agent->newest_job &&
+            (next == NULL || peer->job > next->job))
+            next = peer;
+    }
+    if (next != NULL)
+        accept_carrier(agent, next);
+}
+
+/* Whatever it did in the arena, it does no more. */
+static void on_carrier_dead(struct agent *agent, struct watch *watch, uint32_t events)
+{
+    struct peer *peer = watch_owner(watch, struct peer, alive);
+    struct arena_carrier *block = &agent->arena.header->carrier;
+    (void)events;
+
+    watch_drop(agent, watch);
+    peer_close(agent, peer);
+    if (agent->carrier != peer)
+        return;
+    agent->carrier = NULL;
+    if (atomic_load(&block->pid) == peer->pid) {
+        atomic_store(&block->ack_word, 0);
+        atomic_store(&block->job, 0);
+        atomic_store(&block->pid, 0);
+    }
+    if (agent->end == AGENT_RUNS && peer->job >= agent->newest_job)
+        say_carrier(agent, peer->job, false, peer->pid, "the carrier ended");
+    accept_waiting(agent);
+}
+
+void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job)
+{
+    int pidfd = peer->alive.fd;
+
+    peer->alive.fd = -1;
+    peer->job = job;
+    peer->kind = PEER_CARRIER_WAITING;
+    if (watch_add(agent, &peer->alive, pidfd, EPOLLIN, on_carrier_dead) != 0 ||
+        job < agent->newest_job) {
+        peer_refuse(agent, peer, RK_ESTALE, "carriers of this job are no longer wanted");
+        return;
+    }
+    carriers_stop(agent, job);
+    if (agent->carrier == NULL)
+        accept_carrier(agent, peer);
+    else
+        kill_peer(agent->carrier); /* it is welcomed when that one is dead */
+}
+
+/* Its connection is closed: then it is of no use, dead or alive. */
+void carrier_lost(struct agent *agent, struct peer *peer)
+{
+    (void)agent;
+    kill_peer(peer);
+}
+
+bool carrier_acked(const struct agent *agent, rk_word word)
+{
+    const struct arena_carrier *block = &agent->arena.header->carrier;
+
+    if (agent->carrier == NULL)
+        return true;
+    return atomic_load_explicit(&block->ack_word, memory_order_acquire) == word;
+}

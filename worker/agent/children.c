@@ -1,0 +1,133 @@
+/* Children of the agent that are not ranks: mpirun and orted of the carriers, writers and loaders
+ * of checkpoints.  Each runs in a session of its own; when it ends, what is left of the session is
+ * killed before the next thing is done. */
+#include "worker/agent/state.h"
+
+#include "worker/agent/process.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST_DEPTH 16
+
+struct child *child_new(struct agent *agent, enum child_kind kind)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
+        struct child *child = &agent->child[i];
+
+        if (child->kind != CHILD_NONE)
+            continue;
+        *child = (struct child){.kind = kind, .agent = agent, .alive.fd = -1, .report.fd = -1};
+        child->began = agent->now;
+        return child;
+    }
+    return NULL;
+}
+
+void child_free(struct child *child)
+{
+    watch_drop(child->agent, &child->alive);
+    watch_drop(child->agent, &child->report);
+    if (child->folder[0] != '\0')
+        folder_remove(child->folder);
+    free(child->data);
+    child->data = NULL;
+    child->kind = CHILD_NONE;
+}
+
+void child_kill(struct child *child)
+{
+    if (child->kind != CHILD_NONE && !child->gone)
+        process_kill_session(child->pid);
+}
+
+bool children_alive(const struct agent *agent)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
+        if (agent->child[i].kind != CHILD_NONE)
+            return true;
+    return false;
+}
+
+void children_kill(struct agent *agent)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
+        child_kill(&agent->child[i]);
+}
+
+static void finish(struct agent *agent, struct child *child)
+{
+    if (child->kind == CHILD_WRITER || child->kind == CHILD_LOADER) {
+        storage_report(agent, child); /* what is still in its pipe */
+        storage_done(agent, child);
+    } else if (agent->end == AGENT_RUNS && child->job >= agent->newest_job) {
+        say_carrier(agent, child->job, false, child->pid,
+                    child->kind == CHILD_MPIRUN ? "mpirun ended" : "mpirun's daemon ended");
+    }
+    child_free(child);
+}
+
+static void on_ended(struct agent *agent, struct watch *watch, uint32_t events)
+{
+    struct child *child = watch_owner(watch, struct child, alive);
+    siginfo_t info = {0};
+    (void)events;
+
+    if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0)
+        return;
+    /* While it is not collected, its number names its session and nothing else. */
+    process_kill_session(child->pid);
+    waitpid(child->pid, NULL, 0);
+    child->gone = true;
+    finish(agent, child);
+}
+
+int child_watch(struct child *child, pid_t pid, int pidfd)
+{
+    child->pid = pid;
+    return watch_add(child->agent, &child->alive, pidfd, EPOLLIN, on_ended);
+}
+
+/* ---- folders ----------------------------------------------------------------------------------
+ */
+
+static void empty_folder(int at, int depth)
+{
+    DIR *folder = fdopendir(at);
+    struct dirent *entry;
+
+    if (folder == NULL) {
+        close(at);
+        return;
+    }
+    while ((entry = readdir(folder)) != NULL) {
+        const char *name = entry->d_name;
+
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            continue;
+        if (unlinkat(dirfd(folder), name, 0) == 0 || depth == MOST_DEPTH)
+            continue;
+        int below = openat(dirfd(folder), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (below >= 0)
+            empty_folder(below, depth + 1);
+        unlinkat(dirfd(folder), name, AT_REMOVEDIR);
+    }
+    closedir(folder);
+}
+
+void folder_remove(const char *path)
+{
+    int at = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (at >= 0)
+        empty_folder(at, 0);
+    rmdir(path);
+}

@@ -1,0 +1,132 @@
+/* Fencing before trust: every process of a worker that is out is dead before anybody goes on.
+ *
+ * Its agent and ranks are killed at once; its warden, seeing its agent dead, kills what is left
+ * below it and ends.  A warden that does not (it is stopped too) is killed after a moment.  Pids
+ * come from the arena and count only with the start times beside them. */
+#include "worker/agent/state.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/agent/process.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+
+#define WARDEN_NS (200 * RK_MS)
+
+static void on_dead(struct agent *agent, struct watch *watch, uint32_t events)
+{
+    (void)events;
+    watch_drop(agent, watch);
+    agent->freeze.waiting--;
+}
+
+static bool is_target(const struct freeze *freeze, pid_t pid)
+{
+    for (uint32_t i = 0; i < AGENT_FENCES; i++)
+        if (freeze->target[i].watch.fd >= 0 && freeze->target[i].pid == pid)
+            return true;
+    return false;
+}
+
+static void add_target(struct agent *agent, pid_t pid, uint64_t start, uint64_t grace)
+{
+    struct freeze *freeze = &agent->freeze;
+    uint32_t i = 0;
+
+    if (pid <= 1 || pid == agent->pid || pid == agent->warden_pid || is_target(freeze, pid))
+        return;
+    int pidfd = process_open(pid, start);
+    if (pidfd < 0)
+        return; /* dead already */
+    while (i < AGENT_FENCES && freeze->target[i].watch.fd >= 0)
+        i++;
+    if (i == AGENT_FENCES || grace == 0)
+        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    if (i == AGENT_FENCES) {
+        rk_error_log("more processes are to be fenced than the arena has room for");
+        watch_drop(agent, &(struct watch){.fd = pidfd});
+        return;
+    }
+    struct fence_target *target = &freeze->target[i];
+    target->pid = pid;
+    target->kill_at = grace == 0 ? 0 : agent->now + grace;
+    if (watch_add(agent, &target->watch, pidfd, EPOLLIN, on_dead) == 0)
+        freeze->waiting++;
+}
+
+void fence_begin(struct agent *agent, uint64_t id)
+{
+    struct arena_header *header = agent->arena.header;
+
+    if (id == 0 || id == agent->worker.value)
+        return;
+    for (uint32_t a = 0; a < ARENA_AGENTS; a++) {
+        struct arena_agent *block = &header->agent[a];
+
+        if (atomic_load(&block->worker) != id)
+            continue;
+        add_target(agent, atomic_load(&block->agent_pid), atomic_load(&block->agent_start), 0);
+        add_target(agent, atomic_load(&block->warden_pid), atomic_load(&block->warden_start),
+                   WARDEN_NS);
+    }
+    for (uint32_t s = 0; s < ARENA_SEATS; s++) {
+        struct arena_seat *seat = &header->seat[s];
+
+        if (atomic_load(&seat->state) == ARENA_SEAT_TAKEN && atomic_load(&seat->worker) == id)
+            add_target(agent, atomic_load(&seat->pid), atomic_load(&seat->pid_start), 0);
+    }
+}
+
+void fence_look(struct agent *agent)
+{
+    for (uint32_t i = 0; agent->freeze.waiting > 0 && i < AGENT_FENCES; i++) {
+        struct fence_target *target = &agent->freeze.target[i];
+
+        if (target->watch.fd < 0 || target->kill_at == 0 || agent->now < target->kill_at)
+            continue;
+        pidfd_send_signal(target->watch.fd, SIGKILL, NULL, 0);
+        target->kill_at = 0;
+    }
+}
+
+/* The carrier block has one field for its owner, the pid; a dead one owns nothing. */
+static void clear_dead_carrier(struct agent *agent)
+{
+    struct arena_carrier *carrier = &agent->arena.header->carrier;
+    pid_t pid = atomic_load(&carrier->pid);
+    struct process_facts facts;
+
+    if (pid != 0 && !process_read(pid, &facts)) {
+        atomic_store(&carrier->ack_word, 0);
+        atomic_store(&carrier->job, 0);
+        atomic_store(&carrier->pid, 0);
+    }
+}
+
+void fence_finish(struct agent *agent, uint64_t id)
+{
+    struct arena_header *header = agent->arena.header;
+
+    if (id == 0 || id == agent->worker.value)
+        return;
+    for (uint32_t s = 0; s < ARENA_SEATS; s++) {
+        struct arena_seat *seat = &header->seat[s];
+
+        if (atomic_load(&seat->state) == ARENA_SEAT_TAKEN && atomic_load(&seat->worker) == id)
+            arena_seat_ghost(&agent->arena, s);
+    }
+    for (uint32_t a = 0; a < ARENA_AGENTS; a++) {
+        struct arena_agent *block = &header->agent[a];
+        uint64_t owner = id;
+
+        if (atomic_load(&block->worker) != id)
+            continue;
+        atomic_store(&block->agent_pid, 0);
+        atomic_store(&block->warden_pid, 0);
+        atomic_store(&block->pinned, 0);
+        atomic_compare_exchange_strong(&block->worker, &owner, 0);
+    }
+    clear_dead_carrier(agent);
+}

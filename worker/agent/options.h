@@ -1,0 +1,32 @@
+/* The command line of `reknit worker`. */
+#ifndef RK_WORKER_AGENT_OPTIONS_H
+#define RK_WORKER_AGENT_OPTIONS_H
+
+#include "common/error.h"
+#include "common/id.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Strings point into argv. */
+struct agent_options {
+    const char *job;
+    const char *secret; /* a path or "fd:N" */
+    uint32_t ticket;
+    const char *group;
+    const char *host_name;
+    const char *address;
+    uint32_t slots;
+    const char *run_dir;
+    const char *log_dir;
+    const char *checkpoint_dir; /* NULL: none */
+    int life_fd;                /* -1: none */
+    uint64_t orphan_ns;
+    char **program; /* NULL ended */
+    bool help;
+};
+
+int agent_options_parse(struct agent_options *options, int argc, char **argv, struct rk_why *why);
+void agent_options_print_help(void);
+
+#endif

@@ -1,0 +1,53 @@
+/* Processes as an agent sees them: what /proc says, descriptors that stand for one process and no
+ * other (pidfd), and starting one so that it dies with us and inherits nothing by accident. */
+#ifndef RK_WORKER_AGENT_PROCESS_H
+#define RK_WORKER_AGENT_PROCESS_H
+
+#include "common/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* From /proc/PID/stat. */
+struct process_facts {
+    char state; /* 'R', 'S', 'D', 'T' (stopped), 't' (traced), 'Z', ... */
+    pid_t parent;
+    pid_t group;
+    pid_t session;
+    uint64_t start; /* ticks since boot: with the pid, a name that is never used twice */
+};
+
+/* False when there is no such process. */
+bool process_read(pid_t pid, struct process_facts *facts);
+
+/* A close-on-exec pidfd of `pid`, or -1.  With start != 0 the process must have that start time. */
+int process_open(pid_t pid, uint64_t start);
+
+/* Whether `pid` is `ancestor` or descends from it, by the parents that /proc names. */
+bool process_descends(pid_t pid, pid_t ancestor);
+
+/* SIGKILL to every process of `session` (and of the process group of that number). */
+void process_kill_session(pid_t session);
+
+#define SPAWN_KEEP 2
+
+struct spawn {
+    const char *file; /* what to execute; NULL: argv[0].  Looked up in PATH */
+    char *const *argv;
+    char *const *envp;
+    int out, err;         /* descriptors for 1 and 2; -1: /dev/null */
+    int keep[SPAWN_KEEP]; /* descriptors that are inherited under their own numbers; -1: none */
+};
+
+/* Starts a child in a session of its own with standard input from /dev/null, default signals, and
+ * no descriptor but those named; the kernel kills it when the calling thread ends.  *pidfd stands
+ * for it.  When the program cannot be executed the child says so on its standard error and exits
+ * with 127 (not found) or 126.  Returns its pid, or an error code. */
+pid_t process_spawn(const struct spawn *spawn, int *pidfd, struct rk_why *why);
+
+/* The environment `base` without the variables that `set` ("NAME=VALUE", NULL ended) names, and
+ * then those; freed with one free().  "NAME=" alone removes NAME.  NULL: no memory. */
+char **process_environment(char *const *base, char *const *set);
+
+#endif

@@ -1,0 +1,445 @@
+/* The ranks of this worker: starting, watching, killing.
+ *
+ * A rank is two processes that are mostly one: the child we started, and the process that called
+ * rk_join, which is the child or (behind a shell or a launcher script) one below it.  The rank is
+ * lost when either ends before rk_leave.  It is over, and its seat becomes a ghost, when both are
+ * dead: only then nobody writes in the arena for it any more. */
+#include "worker/agent/state.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "worker/agent/process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Time for a wrapper to end by itself when the process below it that had joined has ended. */
+#define WRAPPER_NS (100 * RK_MS)
+/* Time for a process to exit after its library closed the connection without leaving. */
+#define DETACHED_NS (1 * RK_S)
+
+extern char **environ;
+
+static void rank_start(struct agent *agent, struct rank *rank);
+
+void ranks_init(struct agent *agent)
+{
+    for (uint32_t i = 0; i < RK_MAX_SLOTS; i++) {
+        struct rank *rank = &agent->rank[i];
+
+        rank->slot = i;
+        rank->name = AGENT_NO_RANK;
+        rank->seat = -1;
+        rank->log = -1;
+        rank->child.fd = rank->attached.fd = -1;
+        rank->out.watch.fd = rank->err.watch.fd = -1;
+        rank->out.rank = rank->err.rank = rank;
+    }
+}
+
+bool rank_alive(const struct rank *rank)
+{
+    return rank->pid != 0;
+}
+
+bool ranks_alive(const struct agent *agent)
+{
+    for (uint32_t i = 0; i < agent->options->slots; i++)
+        if (rank_alive(&agent->rank[i]))
+            return true;
+    return false;
+}
+
+struct arena_seat *rank_seat(const struct agent *agent, const struct rank *rank)
+{
+    return rank->seat < 0 ? NULL : &agent->arena.header->seat[rank->seat];
+}
+
+void ranks_close(struct agent *agent)
+{
+    for (uint32_t i = 0; i < RK_MAX_SLOTS; i++) {
+        struct rank *rank = &agent->rank[i];
+
+        output_close(agent, rank);
+        watch_drop(agent, &rank->child);
+        watch_drop(agent, &rank->attached);
+    }
+}
+
+/* ---- killing ----------------------------------------------------------------------------------
+ */
+
+void rank_kill(struct agent *agent, struct rank *rank)
+{
+    if (!rank_alive(rank))
+        return;
+    if (rank->dying_at == 0)
+        rank->dying_at = agent->now;
+    if (rank->attached.fd >= 0)
+        pidfd_send_signal(rank->attached.fd, SIGKILL, NULL, 0);
+    if (!rank->child_gone)
+        kill(-rank->pid, SIGKILL); /* not collected yet: the number is still its own */
+    if (rank->child.fd >= 0)
+        pidfd_send_signal(rank->child.fd, SIGKILL, NULL, 0);
+    rank->kill_at = agent->now + RK_S; /* once more, should something have been forked meanwhile */
+}
+
+void ranks_signal(struct agent *agent, int number)
+{
+    for (uint32_t i = 0; i < agent->options->slots; i++) {
+        struct rank *rank = &agent->rank[i];
+
+        rank->order.wanted = false;
+        if (!rank_alive(rank))
+            continue;
+        if (number == SIGKILL)
+            rank_kill(agent, rank);
+        else if (!rank->child_gone)
+            kill(-rank->pid, number);
+    }
+}
+
+/* ---- the end of a rank ------------------------------------------------------------------------
+ */
+
+static void reset(struct rank *rank)
+{
+    rank->pid = 0;
+    rank->attached_pid = 0;
+    rank->child_gone = rank->attached_gone = false;
+    rank->joined = rank->entered = rank->member = rank->left = rank->killed_stopped = false;
+    rank->stopped_at = rank->dying_at = rank->kill_at = 0;
+    rank->seat = -1;
+}
+
+/* How a wrapper tells of its child's death by signal n: 128 + n.  Said as what it was. */
+static void unwrap_status(struct rank *rank)
+{
+    bool wrapped = rank->attached_pid != 0 && rank->attached_pid != rank->pid;
+
+    if (wrapped && WIFEXITED(rank->status) && WEXITSTATUS(rank->status) > 128 &&
+        WEXITSTATUS(rank->status) <= 128 + SIGRTMAX)
+        rank->status = WEXITSTATUS(rank->status) - 128;
+}
+
+static void rank_over(struct agent *agent, struct rank *rank)
+{
+    struct arena_seat *seat = rank_seat(agent, rank);
+
+    if (seat != NULL && atomic_load(&seat->left))
+        rank_left(agent, rank, atomic_load(&seat->position));
+    unwrap_status(rank);
+    output_close(agent, rank);
+    if (rank->peer != NULL)
+        peer_close(agent, rank->peer);
+    watch_drop(agent, &rank->attached);
+    if (rank->seat >= 0)
+        arena_seat_ghost(&agent->arena, (uint32_t)rank->seat);
+    bool clean = WIFEXITED(rank->status) && WEXITSTATUS(rank->status) == 0;
+    rank->done = rank->left || (clean && !rank->joined);
+    if (!rank->done && agent->end == AGENT_RUNS)
+        rk_info("rank %u lost: %s %d", rank->name, WIFEXITED(rank->status) ? "exit code" : "signal",
+                WIFEXITED(rank->status) ? WEXITSTATUS(rank->status) : WTERMSIG(rank->status));
+    say_rank_exited(agent, rank,
+                    agent->now - (rank->stopped_at != 0 ? rank->stopped_at : rank->dying_at));
+    reset(rank);
+    freeze_check(agent);
+    if (rank->order.wanted)
+        rank_start(agent, rank);
+}
+
+static void look_for_end(struct agent *agent, struct rank *rank)
+{
+    bool attached_over = rank->attached_pid == 0 || rank->attached_gone;
+
+    if (rank->child_gone && attached_over)
+        rank_over(agent, rank);
+}
+
+static void on_child(struct agent *agent, struct watch *watch, uint32_t events)
+{
+    struct rank *rank = watch_owner(watch, struct rank, child);
+    siginfo_t info = {0};
+    (void)events;
+
+    if (waitid(P_PID, (id_t)rank->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+        return;
+    /* While it is not collected, its number also names its process group and nothing else. */
+    kill(-rank->pid, SIGKILL);
+    waitpid(rank->pid, &rank->status, 0);
+    rank->child_gone = true;
+    if (rank->dying_at == 0)
+        rank->dying_at = agent->now;
+    watch_drop(agent, watch);
+    if (rank->attached_pid == rank->pid)
+        rank->attached_gone = true;
+    else if (rank->attached.fd >= 0)
+        pidfd_send_signal(rank->attached.fd, SIGKILL, NULL, 0);
+    look_for_end(agent, rank);
+}
+
+static void on_attached_gone(struct agent *agent, struct watch *watch, uint32_t events)
+{
+    struct rank *rank = watch_owner(watch, struct rank, attached);
+    (void)events;
+
+    rank->attached_gone = true;
+    if (rank->dying_at == 0)
+        rank->dying_at = agent->now;
+    if (!rank->child_gone && rank->kill_at == 0 && !rank->left)
+        rank->kill_at = agent->now + WRAPPER_NS;
+    watch_drop(agent, watch);
+    look_for_end(agent, rank);
+}
+
+/* ---- what its library says --------------------------------------------------------------------
+ */
+
+void rank_attached(struct agent *agent, struct rank *rank, struct peer *peer, int pidfd)
+{
+    struct process_facts facts;
+    struct arena_seat *seat = rank_seat(agent, rank);
+
+    rank->attached_pid = peer->pid;
+    rank->peer = peer;
+    rank->joined = true;
+    if (peer->pid == rank->pid)
+        close(pidfd);
+    else
+        watch_add(agent, &rank->attached, pidfd, EPOLLIN, on_attached_gone);
+    if (seat != NULL && process_read(peer->pid, &facts)) {
+        atomic_store(&seat->pid_start, facts.start);
+        atomic_store(&seat->pid, peer->pid);
+    }
+}
+
+void rank_left(struct agent *agent, struct rank *rank, uint64_t position)
+{
+    if (rank->left)
+        return;
+    rank->left = true;
+    rank->position = position;
+    say_heartbeat_soon(agent);
+}
+
+void rank_detached(struct agent *agent, struct rank *rank)
+{
+    struct arena_seat *seat = rank_seat(agent, rank);
+
+    rank->peer = NULL;
+    if (seat != NULL && atomic_load(&seat->left))
+        rank_left(agent, rank, atomic_load(&seat->position));
+    if (!rank->left && rank_alive(rank) && rank->kill_at == 0)
+        rank->kill_at = agent->now + DETACHED_NS;
+}
+
+/* ---- looking ----------------------------------------------------------------------------------
+ */
+
+static bool stands_still(pid_t pid)
+{
+    struct process_facts facts;
+
+    return pid != 0 && process_read(pid, &facts) && facts.state == 'T';
+}
+
+/* A stopped process answers nobody; one that a person traces ('t') is left alone. */
+static void look_for_stop(struct agent *agent, struct rank *rank)
+{
+    if (!stands_still(rank->attached_pid) && (rank->child_gone || !stands_still(rank->pid))) {
+        rank->stopped_at = rank->killed_stopped ? rank->stopped_at : 0;
+        return;
+    }
+    if (rank->stopped_at == 0)
+        rank->stopped_at = agent->now;
+    if (rank->killed_stopped || agent->now - rank->stopped_at < agent->silence_ns / 2)
+        return;
+    rk_warn("rank %u stood still for %.1f s and is killed", rank->name,
+            (double)(agent->now - rank->stopped_at) / (double)RK_S);
+    rank->killed_stopped = true;
+    rank_kill(agent, rank);
+}
+
+void ranks_look(struct agent *agent)
+{
+    for (uint32_t i = 0; i < agent->options->slots; i++) {
+        struct rank *rank = &agent->rank[i];
+
+        if (!rank_alive(rank)) {
+            if (rank->order.wanted)
+                rank_start(agent, rank);
+            continue;
+        }
+        look_for_stop(agent, rank);
+        struct arena_seat *seat = rank_seat(agent, rank);
+        if (seat != NULL && rank->joined && atomic_load(&seat->left))
+            rank_left(agent, rank, atomic_load(&seat->position));
+        if (rank->kill_at != 0 && agent->now >= rank->kill_at &&
+            (!rank->left || rank->dying_at != 0))
+            rank_kill(agent, rank);
+    }
+}
+
+/* ---- starting ---------------------------------------------------------------------------------
+ */
+
+struct variables {
+    char text[18][AGENT_PATH + 64];
+    char *set[20];
+    uint32_t count;
+};
+
+static void variable(struct variables *variables, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void variable(struct variables *variables, const char *format, ...)
+{
+    char *text = variables->text[variables->count];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof variables->text[0], format, args);
+    va_end(args);
+    variables->set[variables->count++] = text;
+    variables->set[variables->count] = NULL;
+}
+
+/* torchrun's contract and ours; DESIGN, section 5. */
+static char **environment_of(const struct agent *agent, const struct rank *rank)
+{
+    const struct agent_options *options = agent->options;
+    const struct rank_order *order = &rank->order;
+    struct variables *v = calloc(1, sizeof *v);
+    char **made;
+
+    if (v == NULL)
+        return NULL;
+    variable(v, "RANK=%u", order->rank);
+    variable(v, "LOCAL_RANK=%u", rank->slot);
+    variable(v, "WORLD_SIZE=%u", order->world_size);
+    variable(v, "LOCAL_WORLD_SIZE=%u", order->local_world_size);
+    variable(v, "GROUP_RANK=%u", order->group_rank);
+    variable(v, "MASTER_ADDR=%s", order->master_addr);
+    variable(v, "MASTER_PORT=%u", order->master_port);
+    variable(v, "TORCHELASTIC_RUN_ID=%s", options->job);
+    variable(v, "TORCHELASTIC_RESTART_COUNT=%u", order->restart_count);
+    variable(v, "TORCHELASTIC_MAX_RESTARTS=%u", order->max_restarts);
+    variable(v, "REKNIT_JOB=%s", options->job);
+    variable(v, "REKNIT_GENERATION=%llu", (unsigned long long)order->generation);
+    variable(v, "REKNIT_CHECKPOINT_DIR=%s",
+             options->checkpoint_dir == NULL ? "" : options->checkpoint_dir);
+    variable(v, "REKNIT_CARRIER_JOB=");
+    variable(v, LOCAL_ENV_AGENT "=%s", agent->socket_path);
+    made = process_environment(environ, v->set);
+    free(v);
+    return made;
+}
+
+/* The rank's place in the arena.  A program that never joins does not mind having one. */
+static int take_seat(struct agent *agent, struct rank *rank, struct rk_why *why)
+{
+    int seat = arena_seat_claim(&agent->arena, agent->worker, rank->slot, rank->order.rank,
+                                rank->order.replace);
+
+    if (seat < 0)
+        return rk_fail(why, RK_EFULL, "all %u seats of host %s are taken", ARENA_SEATS,
+                       agent->options->host_name);
+    rank->seat = seat;
+    return 0;
+}
+
+static int spawn_rank(struct agent *agent, struct rank *rank, struct rk_why *why)
+{
+    struct spawn spawn = {.argv = agent->options->program, .keep = {-1, -1}};
+    int pidfd = -1;
+    char **environment = environment_of(agent, rank);
+    int rc = environment == NULL ? rk_fail(why, RK_ENOMEM, "no memory for an environment")
+                                 : output_open(agent, rank, &spawn.out, &spawn.err, why);
+
+    spawn.envp = environment;
+    if (rc == 0)
+        rc = process_spawn(&spawn, &pidfd, why);
+    if (rc > 0) {
+        rank->pid = rc;
+        rc = watch_add(agent, &rank->child, pidfd, EPOLLIN, on_child);
+    }
+    free(environment);
+    if (environment != NULL && spawn.out >= 0)
+        close(spawn.out);
+    if (environment != NULL && spawn.err >= 0)
+        close(spawn.err);
+    return rc;
+}
+
+static void start_failed(struct agent *agent, struct rank *rank, const struct rk_why *why)
+{
+    rk_error_log("rank %u cannot start: %s", rank->name, why->text);
+    if (rank->pid != 0) {
+        kill(rank->pid, SIGKILL);
+        waitpid(rank->pid, NULL, 0);
+    }
+    output_close(agent, rank);
+    if (rank->seat >= 0)
+        arena_seat_ghost(&agent->arena, (uint32_t)rank->seat);
+    rank->status = 69 << 8; /* as if it had exited with 69: something needed is unavailable */
+    rank->dying_at = agent->now;
+    say_rank_exited(agent, rank, 0);
+    reset(rank);
+}
+
+static void rank_start(struct agent *agent, struct rank *rank)
+{
+    struct rk_why why = {""};
+    struct process_facts facts;
+
+    if (agent->end != AGENT_RUNS)
+        return;
+    reset(rank);
+    rank->done = false;
+    rank->name = rank->order.rank;
+    int rc = take_seat(agent, rank, &why);
+    if (rc == RK_EFULL) {
+        if (!rank->wait_said)
+            rk_warn("rank %u waits: %s", rank->name, why.text);
+        rank->wait_said = true;
+        return; /* ghosts leave when the step they helped with is complete; asked again soon */
+    }
+    rank->order.wanted = rank->wait_said = false;
+    rank->generation = rank->order.generation;
+    rc = spawn_rank(agent, rank, &why);
+    if (rc != 0) {
+        start_failed(agent, rank, &why);
+        return;
+    }
+    struct arena_seat *seat = rank_seat(agent, rank);
+    if (process_read(rank->pid, &facts))
+        atomic_store(&seat->pid_start, facts.start);
+    atomic_store(&seat->pid, rank->pid);
+    rk_info("rank %u started, pid %d", rank->name, (int)rank->pid);
+    say_heartbeat_soon(agent);
+}
+
+void rank_order_start(struct agent *agent, struct rank *rank, const struct rank_order *order)
+{
+    bool same = rank->name == order->rank && rank->generation == order->generation &&
+                rank->order.restart_count == order->restart_count;
+
+    if (agent->end != AGENT_RUNS || (rank_alive(rank) && rank->dying_at == 0 && !order->replace))
+        return; /* it runs already: the coordinator says again what it wants */
+    if (rank_alive(rank) && order->replace && same)
+        return; /* replaced already */
+    rank->order = *order;
+    rank->order.wanted = true;
+    if (rank_alive(rank))
+        rank_kill(agent, rank);
+    else
+        rank_start(agent, rank);
+}
