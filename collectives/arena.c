@@ -96,12 +96,17 @@ void arena_close(struct arena *arena)
     *arena = (struct arena){.fd = -1};
 }
 
+static bool is_laid_out(const struct arena *arena)
+{
+    return atomic_load_explicit(&arena->header->layout_state, memory_order_acquire) ==
+           ARENA_LAYOUT_READY;
+}
+
 int arena_refresh(struct arena *arena, struct rk_why *why)
 {
     uint64_t total;
 
-    if (atomic_load_explicit(&arena->header->layout_state, memory_order_acquire) !=
-        ARENA_LAYOUT_READY)
+    if (!is_laid_out(arena))
         return 0;
     total = arena->header->total_bytes;
     return total == arena->mapped ? 0 : map(arena, total, why);
@@ -118,7 +123,7 @@ uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint3
     uint64_t state = align_up(layout->state_bytes);
 
     return ARENA_CONTROL_BYTES + grads + ARENA_SNAPSHOTS * state +
-           ranks * tree_rank_buffers(shards) * grads;
+           (uint64_t)ranks * tree_rank_buffers(shards) * grads;
 }
 
 static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
@@ -170,7 +175,7 @@ int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk
 
     if (rc != 0)
         return rc;
-    if (arena_layout(arena) != NULL)
+    if (is_laid_out(arena))
         return rk_layout_compare(layout, "this rank", arena_layout(arena), "the job", why);
     rc = grow(arena, layout, why);
     if (rc != 0)
@@ -182,8 +187,7 @@ int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk
 
 const struct rk_layout *arena_layout(const struct arena *arena)
 {
-    if (atomic_load_explicit(&arena->header->layout_state, memory_order_acquire) !=
-        ARENA_LAYOUT_READY)
+    if (!is_laid_out(arena))
         return NULL;
     return (const struct rk_layout *)((const char *)arena->header + LAYOUT_OFFSET);
 }

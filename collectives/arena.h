@@ -282,13 +282,15 @@ void arena_complete(struct arena *arena, uint64_t step);
 const struct arena_table *arena_table_of(const struct arena_seat *seat, uint64_t step,
                                          rk_word lineage);
 
-/* All partial sums of (step, lineage) on this host, members' and ghosts', sorted by place in the
- * tree, with where they lie; at most `capacity`; returns how many, or RK_EFULL. */
+/* The partial sums of `step` on this host that count under `plan`, sorted by place in the tree,
+ * with where they lie: those of its local members and of ghosts, and of nobody else (whoever is
+ * neither was in no acknowledgement, so its shards were dealt again).  At most `capacity`; returns
+ * how many, or RK_EFULL. */
 struct arena_piece {
     struct tree_node node;
     const float *data;
 };
-int arena_pieces(const struct arena *arena, uint64_t step, rk_word lineage,
+int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
                  struct arena_piece *pieces, uint32_t capacity);
 
 /* The snapshot to write next: not pinned by an agent, and the older one if there is a choice; or

@@ -196,19 +196,28 @@ static void piece_insert(struct arena_piece *pieces, uint32_t count, struct aren
     pieces[i] = piece;
 }
 
-int arena_pieces(const struct arena *arena, uint64_t step, rk_word lineage,
+static bool piece_counts(const struct arena *arena, const struct arena_plan *plan, uint32_t seat)
+{
+    if (atomic_load(&arena->header->seat[seat].state) == ARENA_SEAT_GHOST)
+        return true;
+    for (uint32_t i = 0; i < plan->local_count && i < ARENA_SEATS; i++)
+        if (plan->local[i].seat == seat)
+            return true;
+    return false;
+}
+
+int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
                  struct arena_piece *pieces, uint32_t capacity)
 {
+    rk_word lineage = arena_plan_lineage(plan, step);
     uint32_t count = 0;
 
     for (uint32_t s = 0; s < ARENA_SEATS; s++) {
-        const struct arena_seat *seat = &arena->header->seat[s];
-        const struct arena_table *table;
+        const struct arena_table *table = arena_table_of(&arena->header->seat[s], step, lineage);
 
-        if (atomic_load(&seat->state) == ARENA_SEAT_FREE)
+        if (table == NULL || !piece_counts(arena, plan, s))
             continue;
-        table = arena_table_of(seat, step, lineage);
-        for (uint32_t n = 0; table != NULL && n < table->count; n++) {
+        for (uint32_t n = 0; n < table->count; n++) {
             if (count == capacity)
                 return RK_EFULL;
             piece_insert(

@@ -222,7 +222,9 @@ static int judge_frame(struct link *link, zmq_msg_t *frame, Rk__Envelope **envel
     Rk__Envelope *decoded = NULL;
     int rc = wire_decode(zmq_msg_data(frame), zmq_msg_size(frame), WIRE_MAX_FRAME, &decoded, NULL);
 
-    if (decoded && !secret_token_matches(&link->secret, decoded->token.data, decoded->token.len))
+    if (decoded == NULL)
+        return rc;
+    if (!secret_token_matches(&link->secret, decoded->token.data, decoded->token.len))
         rc = RK_EACCES;
     else if (rc == 0 && decoded->epoch < link->epoch)
         rc = RK_ESTALE;

@@ -83,7 +83,8 @@ static void add_generation(const struct coordinator *c, json_t *event,
     set_integer(event, "epoch", rk_word_epoch(action->word));
     set_integer(event, "world_size", action->world);
     set_integer(event, "workers", action->workers);
-    set_integer(event, "hosts", plan.hosts);
+    if (plan.hosts > 0)
+        set_integer(event, "hosts", plan.hosts);
     set_integer(event, "step", plan.deal_step);
 }
 

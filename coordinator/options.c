@@ -2,6 +2,7 @@
 #include "coordinator/options.h"
 
 #include "common/clock.h"
+#include "common/number.h"
 #include "coordinator/core/core.h"
 
 #include <errno.h>
@@ -81,17 +82,10 @@ void options_print_help(void)
 static int parse_number(const char *name, const char *text, uint64_t least, uint64_t most,
                         uint64_t *value, struct rk_why *why)
 {
-    char *end;
-    unsigned long long number;
-
-    errno = 0;
-    number = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || number < least ||
-        number > most)
-        return rk_fail(why, RK_EINVAL, "--%s %s: a number from %llu to %llu is needed", name, text,
-                       (unsigned long long)least, (unsigned long long)most);
-    *value = number;
-    return 0;
+    if (rk_number_parse(text, least, most, value))
+        return 0;
+    return rk_fail(why, RK_EINVAL, "--%s %s: a number from %llu to %llu is needed", name, text,
+                   (unsigned long long)least, (unsigned long long)most);
 }
 
 static int parse_u32(const char *name, const char *text, uint32_t least, uint32_t most,
@@ -109,7 +103,8 @@ static int parse_ms(const char *name, const char *text, uint64_t least, uint64_t
 {
     int rc = parse_number(name, text, least, UINT64_C(1000) * 3600 * 24 * 30, ns, why);
 
-    *ns *= RK_MS;
+    if (rc == 0)
+        *ns *= RK_MS;
     return rc;
 }
 
@@ -258,7 +253,7 @@ static int set_value(struct options *options, enum option_id id, const char *val
     case OPT_ORPHAN_TIMEOUT:
         return parse_ms("orphan-timeout", value, 0, &options->orphan_timeout, why);
     case OPT_MAX_RESTARTS:
-        return parse_u32("max-restarts", value, 0, CORE_MAX_RESTARTS, &options->max_restarts, why);
+        return parse_u32("max-restarts", value, 0, 1000000, &options->max_restarts, why);
     case OPT_INTERVAL:
         return parse_interval(options, value, why);
     case OPT_KEEP:
@@ -266,18 +261,17 @@ static int set_value(struct options *options, enum option_id id, const char *val
     case OPT_REDUCTION:
         options->reduction = value;
         return check_word("reduction", value, "exact", why);
-    case OPT_LAUNCHER:
-        options->launcher = true;
-        return 0;
-    case OPT_PRINT_RULES:
-        options->print_rules = true;
-        return 0;
-    case OPT_HELP:
-        options->help = true;
-        return 0;
     default:
         return set_place(options, id, value, why);
     }
+}
+
+/* Those without a value. */
+static void set_flag(struct options *options, enum option_id id)
+{
+    options->launcher |= id == OPT_LAUNCHER;
+    options->print_rules |= id == OPT_PRINT_RULES;
+    options->help |= id == OPT_HELP;
 }
 
 static int check_whole(struct options *options, struct rk_why *why)
@@ -353,9 +347,10 @@ int options_parse(struct options *options, int argc, char **argv, struct rk_why 
             return rk_fail(why, RK_EINVAL, "--%s needs a value", text->name);
         if (!text->has_value && value)
             return rk_fail(why, RK_EINVAL, "--%s takes no value", text->name);
-        if (text->has_value && !value)
-            value = argv[++i];
-        rc = set_value(options, text->id, value, why);
+        if (text->has_value)
+            rc = set_value(options, text->id, value ? value : argv[++i], why);
+        else
+            set_flag(options, text->id);
     }
     return rc ? rc : check_whole(options, why);
 }

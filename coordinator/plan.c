@@ -266,6 +266,7 @@ static void go_fill_plan(const struct coordinator *c, Rk__Go *go, const struct c
     go->hosts = plan->hosts;
     go->carrier_job = plan->carrier_job;
     go->fresh = plan->fresh;
+    go->restart = plan->restart;
     go->state_host =
         plan->state_host.value ? host_index_of(members, plan->state_host.value) : UINT32_MAX;
     go->restart_count = plan->restarts;

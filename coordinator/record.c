@@ -5,7 +5,7 @@
  *     run KEY
  *     epoch 3
  *     ...one "name number" for each line of `fields`, in their order
- *     restart_age COUNT NS NS ...
+ *     restarts N N ...            the counts of the budget's buckets
  *     crc XXXXXXXX                of everything before this line */
 #include "coordinator/record.h"
 
@@ -26,7 +26,6 @@
 #define PATH_SIZE 4096
 #define LOCK_TRIES 500 /* 10 ms each */
 #define MAX_EPOCH ((UINT32_C(1) << 24) - 1)
-#define MAX_AGES (sizeof((struct core_record *)0)->restart_age / sizeof(uint64_t))
 
 static const struct field {
     const char *name;
@@ -45,9 +44,11 @@ static const struct field {
     FIELD("committed_step", core.committed_step, UINT64_MAX),
     FIELD("program_failures", core.program_failures, UINT32_MAX),
     FIELD("restarts_total", core.restarts_total, UINT32_MAX),
+    FIELD("restart_age", core.restart_age, UINT64_MAX),
     FIELD("job_started", core.started, 1),
     FIELD("stopping", core.stopping, 1),
     FIELD("joined", core.joined, 1),
+    FIELD("losses", core.losses, UINT32_MAX),
     FIELD("stop_signal", core.stop_signal, 255),
     FIELD("launch_serial", core.launch_serial, UINT32_MAX),
     FIELD("carrier_job", core.carrier_job, UINT32_MAX),
@@ -135,9 +136,9 @@ static size_t render(const struct record *record, char text[TEXT_MAX])
     for (size_t i = 0; i < FIELD_COUNT; i++)
         used =
             append(text, used, "%s %" PRIu64 "\n", fields[i].name, field_get(record, &fields[i]));
-    used = append(text, used, "restart_age %" PRIu32, core->restart_count);
-    for (uint32_t i = 0; i < core->restart_count && i < MAX_AGES; i++)
-        used = append(text, used, " %" PRIu64, core->restart_age[i]);
+    used = append(text, used, "restarts");
+    for (uint32_t i = 0; i < CORE_RESTART_BUCKETS; i++)
+        used = append(text, used, " %" PRIu32, core->restarts[i]);
     used = append(text, used, "\n");
     return append(text, used, "crc %08" PRIx32 "\n", crc32_of(text, used));
 }
@@ -179,16 +180,17 @@ static bool take_string(const char **at, char *into, size_t size)
     return take_text(at, "\n");
 }
 
-static bool take_ages(const char **at, struct core_record *core)
+static bool take_restarts(const char **at, struct core_record *core)
 {
     uint64_t count;
 
-    if (!take_text(at, "restart_age ") || !take_number(at, " \n", MAX_AGES, &count))
+    if (!take_text(at, "restarts"))
         return false;
-    core->restart_count = (uint32_t)count;
-    for (uint64_t i = 0; i < count; i++)
-        if (!take_text(at, " ") || !take_number(at, " \n", UINT64_MAX, &core->restart_age[i]))
+    for (uint32_t i = 0; i < CORE_RESTART_BUCKETS; i++) {
+        if (!take_text(at, " ") || !take_number(at, " \n", UINT32_MAX, &count))
             return false;
+        core->restarts[i] = (uint32_t)count;
+    }
     return take_text(at, "\n");
 }
 
@@ -207,7 +209,7 @@ static bool parse(const char *text, struct record *record)
             return false;
         field_set(record, &fields[i], value);
     }
-    return take_ages(&at, &record->core) && *at == '\0';
+    return take_restarts(&at, &record->core) && *at == '\0';
 }
 
 /* Cuts the last line off and compares it with the sum of the rest. */

@@ -135,7 +135,8 @@ static void take_rank(struct worker_info *worker, const Rk__RankStatus *from,
     rank->start_generation = from->generation;
     take_numbers(rank, from);
     *to = (struct core_rank_status){
-        .rank = empty ? CORE_NO_RANK : from->rank,
+        /* an empty slot keeps name and pid of the rank that ended there, if there was one */
+        .rank = empty && from->pid == 0 ? CORE_NO_RANK : from->rank,
         .state = (enum core_rank_state)from->state,
         .has_state = from->has_state,
         .position = from->position,

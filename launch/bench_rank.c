@@ -65,13 +65,29 @@ static int train(struct rk_session *session, const struct model *model)
     return rc;
 }
 
-int main(int argc, char **argv)
+static int join_and_train(const struct model *model)
 {
     struct rk_options options = {.struct_size = sizeof options, .seed = 1, .batch = BATCH};
-    struct model model = {.count = 0};
     struct rk_session *session = NULL;
+    int rc = rk_join(&options, &session);
+
+    if (rc != 0)
+        return 69;
+    rc = rk_register_state(session, "weights", model->weights, RK_F32, 1, &model->count);
+    if (rc == 0)
+        rc = rk_register_gradient(session, "weights", model->gradient, model->count);
+    if (rc == 0)
+        rc = train(session, model);
+    if (rc < 0)
+        fprintf(stderr, "reknit-bench-rank: %s\n", rk_last_error(session));
+    return rk_leave(session) < 0 || rc < 0 ? 70 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct model model = {.count = 0};
     unsigned long megabytes = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
-    int rc;
+    int code = 69;
 
     if (megabytes == 0 || megabytes > 4096) {
         fprintf(stderr, "usage: reknit-bench-rank MEGABYTES\n");
@@ -80,21 +96,9 @@ int main(int argc, char **argv)
     model.count = (uint64_t)megabytes * 1000000 / sizeof(float);
     model.weights = calloc(model.count, sizeof(float));
     model.gradient = calloc(model.count, sizeof(float));
-    if (model.weights == NULL || model.gradient == NULL)
-        return 69;
-    rc = rk_join(&options, &session);
-    if (rc != 0)
-        return 69;
-    rc = rk_register_state(session, "weights", model.weights, RK_F32, 1, &model.count);
-    if (rc == 0)
-        rc = rk_register_gradient(session, "weights", model.gradient, model.count);
-    if (rc == 0)
-        rc = train(session, &model);
-    if (rc < 0)
-        fprintf(stderr, "reknit-bench-rank: %s\n", rk_last_error(session));
-    if (rk_leave(session) < 0 || rc < 0)
-        return 70;
+    if (model.weights != NULL && model.gradient != NULL)
+        code = join_and_train(&model);
     free(model.weights);
     free(model.gradient);
-    return 0;
+    return code;
 }

@@ -1,5 +1,6 @@
 /* `reknit checkpoint`: offline tools on a checkpoint directory.  They need no running job, and do
  * no harm to one: only prune changes anything. */
+#include "common/number.h"
 #include "launch/commands.h"
 #include "worker/checkpoint/checkpoint.h"
 
@@ -337,21 +338,6 @@ static int run_prune(struct request *request)
     return 0;
 }
 
-static bool parse_number(const char *text, uint64_t limit, uint64_t *value)
-{
-    uint64_t number = 0;
-
-    if (text == NULL || *text == '\0' || strlen(text) > 18)
-        return false;
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        number = number * 10 + (uint64_t)(*text - '0');
-    }
-    *value = number;
-    return number <= limit;
-}
-
 static int refuse(const struct verb *verb, const char *what, const char *word)
 {
     fprintf(stderr, "checkpoint %s: %s%s%s\n%s", verb->name, what, word == NULL ? "" : " ",
@@ -370,12 +356,12 @@ static int parse(const struct verb *verb, int argc, char **argv, struct request 
         if (strcmp(argv[i], "--json") == 0) {
             request->json = true;
         } else if (verb->takes_step && strcmp(argv[i], "--step") == 0) {
-            if (!parse_number(value, UINT64_MAX, &request->step))
+            if (value == NULL || !rk_number_parse(value, 0, INT64_MAX, &request->step))
                 return refuse(verb, "--step needs the number of a step", NULL);
             request->has_step = true;
             i++;
         } else if (verb->takes_keep && strcmp(argv[i], "--keep") == 0) {
-            if (!parse_number(value, UINT32_MAX, &keep) || keep == 0)
+            if (value == NULL || !rk_number_parse(value, 1, UINT32_MAX, &keep))
                 return refuse(verb, "--keep needs a number of at least 1", NULL);
             i++;
         } else if (argv[i][0] == '-') {

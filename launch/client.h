@@ -15,8 +15,8 @@ struct client {
     struct link *link;
 };
 
-/* The job `name`, or with NULL the only one that runs.  RK_ENOENT lists those that run. */
-int client_open(const char *name, struct client *client, struct rk_why *why);
+/* The job `wanted`, or with NULL the only one that runs.  RK_ENOENT lists those that run. */
+int client_open(const char *wanted, struct client *client, struct rk_why *why);
 void client_close(struct client *client);
 
 /* Gets each line that comes before the end; false: that was enough. */

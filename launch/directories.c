@@ -120,6 +120,7 @@ static int take_name(struct directories *d, struct lock_holder *holder, struct r
     char path[PATH_MAX];
     int rc = make_private(d->base, why);
 
+    *holder = (struct lock_holder){.pid = 0};
     if (rc == 0)
         rc = make_private(d->run, why);
     if (rc == 0)

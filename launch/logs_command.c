@@ -1,4 +1,5 @@
 /* `reknit logs`: what the ranks of a job printed, also after it has ended. */
+#include "common/number.h"
 #include "launch/arguments.h"
 #include "launch/client.h"
 #include "launch/commands.h"
@@ -187,7 +188,7 @@ int command_logs(int argc, char **argv)
     struct logs logs = {.rank = -1};
     struct rk_why why = {""};
     char lock[PATH_MAX];
-    char *end;
+    uint64_t rank;
     int words;
     int exit_code;
     int rc = 0;
@@ -195,8 +196,9 @@ int command_logs(int argc, char **argv)
     if (arguments_take(&logs_command, argc, argv, &options, &words, &exit_code) != 0)
         return exit_code;
     if (options.rank != NULL) {
-        logs.rank = strtol(options.rank, &end, 10);
-        if (*end != '\0' || logs.rank < 0)
+        if (rk_number_parse(options.rank, 0, UINT32_MAX, &rank))
+            logs.rank = (int64_t)rank;
+        else
             rc = rk_fail(&why, RK_EINVAL, "--rank: '%.40s' is not a rank", options.rank);
     }
     if (rc == 0 && words > 1)

@@ -2,6 +2,7 @@
 #include "launch/text.h"
 
 #include "common/clock.h"
+#include "common/number.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -74,17 +75,13 @@ const char *text_duration_print(uint64_t ns, char *out, size_t size)
 
 int text_count(const char *text, uint64_t min, uint64_t max, uint64_t *count, struct rk_why *why)
 {
-    uint64_t value = 0;
     size_t digits = strspn(text, "0123456789");
 
     if (digits == 0 || text[digits] != '\0')
         return rk_fail(why, RK_EINVAL, "'%.40s' is not a whole number", text);
-    for (size_t i = 0; i < digits && value <= max; i++)
-        value = digits > 19 ? UINT64_MAX : value * 10 + (uint64_t)(text[i] - '0');
-    if (value < min || value > max)
+    if (!rk_number_parse(text, min, max, count))
         return rk_fail(why, RK_EINVAL, "%.40s is not possible: it must be %" PRIu64 " to %" PRIu64,
                        text, min, max);
-    *count = value;
     return 0;
 }
 

@@ -75,8 +75,8 @@ struct rk_options {
     size_t struct_size; /* sizeof(struct rk_options), so that the struct can grow */
     uint64_t seed;      /* of the sampler and of rk_random; part of the job's identity */
     uint64_t batch;     /* samples in one global batch, at least 1 */
-    uint32_t shards;    /* used only when no coordinator runs this program (a world of one); a power
-                           of two up to 1024; 0 means 8.  Under a coordinator its --shards counts. */
+    uint32_t shards;    /* used only when no coordinator runs this program (a world of one): a power
+                         * of two up to 1024, 0 means 8.  Under one its --shards counts. */
 };
 
 /* Joins the job named by the environment that `reknit` gave this process (REKNIT_AGENT), or, when

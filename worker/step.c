@@ -208,8 +208,7 @@ static int sum_slice(struct rk_session *session)
     size_t from = slice_start(session, session->local_index);
     size_t to = slice_start(session, session->local_index + 1);
     uint32_t next = 0;
-    int count = arena_pieces(&session->arena, session->position,
-                             arena_plan_lineage(plan, session->position), pieces, RK_MAX_SHARDS);
+    int count = arena_pieces(&session->arena, plan, session->position, pieces, RK_MAX_SHARDS);
 
     for (int i = 0; i < count && tree_first(pieces[i].node) == next; i++) {
         parts[i] = (struct tree_part){pieces[i].node, pieces[i].data};

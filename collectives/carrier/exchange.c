@@ -55,8 +55,7 @@ static int gather_pieces(struct talk *talk, struct rk_why *why)
 {
     struct tree_node node[RK_MAX_SHARDS];
     uint32_t piece = 0;
-    int count = arena_pieces(talk->arena, talk->step, arena_plan_lineage(&talk->plan, talk->step),
-                             talk->piece, RK_MAX_SHARDS);
+    int count = arena_pieces(talk->arena, &talk->plan, talk->step, talk->piece, RK_MAX_SHARDS);
 
     if (count < 0)
         return rk_fail(why, RK_EDATA, "this host has more partial sums than there are shards");

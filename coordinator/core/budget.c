@@ -3,8 +3,13 @@
  * A round is what counts once: it begins when all that runs was taken into a generation, or when a
  * loss was counted.  A loss is counted if what was lost was started, or taken in, since the round
  * began; so of 512 losses in one generation one counts, and what dies again and again before it is
- * ever taken in counts each time. */
+ * ever taken in counts each time.
+ *
+ * What was spent lies in buckets of a 64th of the window, so that any budget takes the same room.
+ * The newest bucket begins with a loss; those that are a window old are forgotten whole. */
 #include "coordinator/core/state.h"
+
+#include <string.h>
 
 void losses_add(struct core *core, uint64_t detect)
 {
@@ -66,24 +71,51 @@ void budget_stepped(struct core *core)
         budget_recovered(core);
 }
 
+/* Rounded up: all buckets together are never shorter than the window. */
+static uint64_t bucket_length(const struct core *core)
+{
+    return (core->config.restart_window - 1) / CORE_RESTART_BUCKETS + 1;
+}
+
+/* Makes the newest bucket the one of `now`. */
+static void budget_slide(struct core *core)
+{
+    uint64_t buckets = (core->now - core->restart_since) / bucket_length(core);
+    uint32_t by = buckets < CORE_RESTART_BUCKETS ? (uint32_t)buckets : CORE_RESTART_BUCKETS;
+    uint32_t kept = CORE_RESTART_BUCKETS - by;
+
+    for (uint32_t i = kept; i < CORE_RESTART_BUCKETS; i++)
+        core->restart_count -= core->restart[i];
+    memmove(core->restart + by, core->restart, kept * sizeof core->restart[0]);
+    memset(core->restart, 0, by * sizeof core->restart[0]);
+    core->restart_since += buckets * bucket_length(core);
+    if (core->restart_count == 0)
+        core->restart_since = core->now;
+}
+
 void budget_spend(struct core *core)
 {
-    uint32_t kept = 0;
-
-    while (kept < core->restart_count &&
-           core->now - core->restart[kept] < core->config.restart_window)
-        kept++;
-    core->restart_count = kept;
+    budget_slide(core);
     core->restarts_total++;
     record_later(core);
-    if (kept >= core->config.max_restarts) {
+    if (core->restart_count >= core->config.max_restarts) {
         job_fail(core, 75, CORE_REASON_BUDGET, CORE_NO_RANK);
         return;
     }
-    for (uint32_t i = kept; i > 0; i--)
-        core->restart[i] = core->restart[i - 1];
-    core->restart[0] = core->now;
+    core->restart[0]++;
     core->restart_count++;
+}
+
+/* A record may be of a larger budget: the newest are kept. */
+void budget_apply(struct core *core, const struct core_record *record)
+{
+    for (uint32_t i = 0; i < CORE_RESTART_BUCKETS; i++) {
+        uint32_t room = core->config.max_restarts - core->restart_count;
+
+        core->restart[i] = record->restarts[i] < room ? record->restarts[i] : room;
+        core->restart_count += core->restart[i];
+    }
+    core->restart_since = core->born - record->restart_age;
 }
 
 void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_code, uint32_t rank)

@@ -15,9 +15,10 @@ static bool carriers_serve(const struct core *core)
 /* The n-th worker of the first host that is a member, n the number of tries. */
 static uint32_t runner(const struct core *core)
 {
-    uint32_t first = 0;
+    uint32_t first = 1;
 
-    while (first < core->member_count && core->member[first].host_index == 0)
+    while (first < core->member_count &&
+           core->member[first].host_index == core->member[0].host_index)
         first++;
     return core->member[core->carrier_retries % first].worker;
 }

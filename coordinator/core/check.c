@@ -61,6 +61,7 @@ static const char *check_job(const struct core *core)
 {
     bool formed = core->state == CORE_JOB_FORMING || core->state == CORE_JOB_LOADING ||
                   core->state == CORE_JOB_HELD;
+    uint64_t restarts = 0;
 
     if (core->plan.word > core->word || rk_word_epoch(core->word) > core->epoch)
         return "I1: a word from the future";
@@ -70,8 +71,10 @@ static const char *check_job(const struct core *core)
         return "I7: ranks go on while a generation is formed";
     if (core->state == CORE_JOB_RUNNING && core->plan.word != core->word && !core->plan.program)
         return "I7: the job runs without a plan";
-    if (core->restart_count > core->config.max_restarts)
-        return "I9: more restarts than the budget has";
+    for (uint32_t i = 0; i < CORE_RESTART_BUCKETS; i++)
+        restarts += core->restart[i];
+    if (restarts != core->restart_count || restarts > core->config.max_restarts)
+        return "I9: the restarts do not add up, or are more than the budget has";
     if (core->acks.missing > core->living)
         return "I2: more acks are missing than workers live";
     return NULL;

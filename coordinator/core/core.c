@@ -22,7 +22,7 @@
  *       While RUNNING they are equal, or the program does not use the library.
  *   I8  At most one attempt of a checkpoint is under way, and every part of it that is missing is
  *       owed by a living worker.
- *   I9  Restarts spent within the window are never above the budget, unless the job has failed.
+ *   I9  Restarts spent within the window are the sum of their buckets and never above the budget.
  *   I10 Whoever is owed something stands in the list of those owed, and the next deadline is now.
  */
 #include "coordinator/core/state.h"
@@ -95,11 +95,8 @@ static int config_check(const struct core_config *c, const struct core_record *r
     if (c->shards == 0 || c->shards > RK_MAX_SHARDS || (c->shards & (c->shards - 1)))
         return rk_fail(why, RK_EINVAL, "%u shards cannot be: give a power of two up to %u",
                        c->shards, RK_MAX_SHARDS);
-    if (c->max_restarts > CORE_MAX_RESTARTS)
-        return rk_fail(why, RK_EINVAL, "%u restarts cannot be counted: give at most %u",
-                       c->max_restarts, CORE_MAX_RESTARTS);
     if (c->silence == 0 || c->launch_timeout == 0 || c->carrier_timeout == 0 ||
-        c->recover_timeout == 0 || c->checkpoint_timeout == 0)
+        c->recover_timeout == 0 || c->checkpoint_timeout == 0 || c->restart_window == 0)
         return rk_fail(why, RK_EINVAL, "a timeout of 0 cannot be kept: give a time above 0");
     if (epoch == 0 || epoch >= UINT32_C(1) << 24 || (record && epoch <= record->epoch))
         return rk_fail(why, RK_EINVAL, "epoch %u is not above that of the record (%u)", epoch,
@@ -380,6 +377,10 @@ static uint64_t deadline_job(const struct core *core)
     case CORE_JOB_FORMING:
         return core->formed_since + core->config.silence;
     case CORE_JOB_STARTING:
+        if (program_mode(core))
+            return core->time < core->started_since + AUTO_SETTLE
+                       ? core->started_since + AUTO_SETTLE
+                       : CORE_NONE;
         if (core->ready_since == CORE_NONE || core->ready_since + core->config.gather <= core->time)
             return CORE_NONE;
         return core->ready_since + core->config.gather;

@@ -25,7 +25,7 @@
 #define CORE_NONE UINT64_MAX /* no step, no deadline */
 #define CORE_NO_RANK UINT32_MAX
 #define CORE_MAX_ACTIONS 64
-#define CORE_MAX_RESTARTS 128u
+#define CORE_RESTART_BUCKETS 64u /* that restart_window is cut into */
 #define CORE_RANKS_PER_WORKER RK_MAX_SLOTS
 
 enum core_mode {
@@ -52,7 +52,7 @@ struct core_config {
     uint64_t checkpoint_interval_steps; /* 0: by time; both 0: only the final one */
     uint64_t checkpoint_timeout;        /* of one attempt */
     bool checkpoints;                   /* there is a checkpoint directory */
-    uint32_t max_restarts;              /* in `restart_window`; at most CORE_MAX_RESTARTS */
+    uint32_t max_restarts;              /* in `restart_window` */
     uint64_t restart_window;            /* an hour */
     uint32_t program_failures;          /* generations in a row without a step: 3 */
 };
@@ -66,9 +66,8 @@ struct core_record {
     uint64_t committed_step;   /* of the newest committed checkpoint, CORE_NONE: none */
     uint32_t program_failures; /* in a row */
     uint32_t restarts_total;   /* for people and TORCHELASTIC_RESTART_COUNT */
-    uint32_t restart_count;    /* entries used in restart_age */
-    uint64_t restart_age[CORE_MAX_RESTARTS]; /* ns before the record was made, newest first; the
-                                                budget window */
+    uint64_t restart_age;      /* ns from the beginning of the newest bucket to the record */
+    uint32_t restarts[CORE_RESTART_BUCKETS]; /* spent in each bucket, newest first */
     bool started;                            /* generation 1 was formed once */
     bool stopping;                           /* SIGTERM was heard */
     bool joined;                             /* a rank has joined: the program uses the library */
@@ -294,7 +293,7 @@ struct core;
 /* A core for a job that starts (record NULL) or goes on (the record of the last life; the new
  * epoch must be greater than record->epoch).  RK_EINVAL names the impossible number in *why. */
 int core_new(const struct core_config *config, const struct core_record *record, uint32_t epoch,
-             uint64_t now, struct core **core, struct rk_why *why);
+             uint64_t now, struct core **out, struct rk_why *why);
 void core_free(struct core *core);
 
 /* Takes one event in; *actions is overwritten with what must be done, in order. */
@@ -363,7 +362,7 @@ struct core_plan {
     const uint64_t *done;         /* V bits */
     uint32_t restarts;
 };
-void core_plan_read(const struct core *core, struct core_plan *plan);
+void core_plan_read(const struct core *core, struct core_plan *out);
 
 /* Members (ranks) of that generation one by one, by rising index: hosts in the order of their
  * lowest rank name, ranks within a host by name. */

@@ -164,9 +164,11 @@ static bool members_have(const struct core *core, uint64_t step)
 /* Who leaves is left out, unless that would take back a step that only the leaving have. */
 static uint32_t choose_members(struct core *core, uint64_t *position)
 {
-    uint32_t workers = plan_walk(core, wanted_any);
-    uint64_t all = newest_position(core);
+    uint32_t workers;
+    uint64_t all;
 
+    plan_walk(core, wanted_any);
+    all = newest_position(core);
     workers = plan_walk(core, wanted_staying);
     *position = newest_position(core);
     core->leave_later =
@@ -269,6 +271,7 @@ static void plan_make(struct core *core, struct plan *plan)
         plan_shards(core, plan);
     } else {
         plan->lineage = plan->word;
+        plan->restart = true;
         plan->fresh = !core->load.in_host;
         plan->deal_step = core->load.in_host ? core->load.step : 0;
         plan->state_host = core->load.in_host ? core->load.host : NONE;
@@ -305,6 +308,7 @@ void form_note(struct core *core)
         return;
     core->noted_generation = core->generation;
     action = core_note_emit(core, CORE_NOTE_GENERATION_STARTED);
+    action->word = rk_word_make(core->epoch, core->generation);
     action->workers = core->plan.members;
     action->world = core->plan.world;
     action->step = core->plan.deal_step;

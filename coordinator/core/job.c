@@ -144,6 +144,12 @@ static bool ready(const struct core *core)
             core->time >= core->ready_since + form_settle(core));
 }
 
+/* Whether to take the program for one without the library: nobody has joined for a while. */
+static bool settled(const struct core *core)
+{
+    return core->config.mode == CORE_PROGRAM || core->time >= core->started_since + AUTO_SETTLE;
+}
+
 static enum job_event pending_starting(const struct core *core)
 {
     if (core->stopping)
@@ -151,9 +157,11 @@ static enum job_event pending_starting(const struct core *core)
     if (core->broken)
         return JOB_EV_BROKEN;
     if (program_over(core))
-        return JOB_EV_OVER;
+        return core->plan.program ? JOB_EV_OVER : JOB_EV_UP;
     if (program_mode(core))
-        return core->unseen == 0 && core->count[CORE_RANK_STARTING] ? JOB_EV_UP : JOB_EV_COUNT_;
+        return core->unseen == 0 && core->count[CORE_RANK_STARTING] && settled(core)
+                   ? JOB_EV_UP
+                   : JOB_EV_COUNT_;
     if (core->count[CORE_RANK_READY] == 0)
         return JOB_EV_COUNT_;
     return core->count[CORE_RANK_STARTING] == 0 ||

@@ -77,6 +77,7 @@ void core_plan_read(const struct core *core, struct core_plan *out)
         .hosts = plan->hosts,
         .carrier_job = plan->carrier_job,
         .fresh = plan->fresh,
+        .restart = plan->restart,
         .done = plan->done,
         .restarts = core->restarts_total,
     };

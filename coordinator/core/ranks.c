@@ -164,6 +164,7 @@ void ranks_start(struct core *core, struct worker *worker, bool replace)
 /* In the order of places, so that names follow places when all are given at once. */
 void ranks_start_all(struct core *core, bool replace)
 {
+    core->started_since = core->time;
     for (uint32_t p = 0; p < core->config.max_workers; p++) {
         struct worker *worker;
 

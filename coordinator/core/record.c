@@ -1,6 +1,8 @@
 /* What survives a coordinator. */
 #include "coordinator/core/state.h"
 
+#include <string.h>
+
 void record_now(struct core *core)
 {
     core->record_later = false;
@@ -22,7 +24,7 @@ void core_record_read(const struct core *core, uint64_t now, struct core_record 
         .committed_step = core->checkpoint.committed,
         .program_failures = core->program_failures,
         .restarts_total = core->restarts_total,
-        .restart_count = core->restart_count,
+        .restart_age = core->restart_count ? now - core->restart_since : 0,
         .started = core->started && core->state != CORE_JOB_ENDED,
         .stopping = core->stopping && core->state != CORE_JOB_ENDED,
         .joined = core->joined,
@@ -31,8 +33,7 @@ void core_record_read(const struct core *core, uint64_t now, struct core_record 
         .launch_serial = core->launch_serial,
         .carrier_job = core->carrier_job,
     };
-    for (uint32_t i = 0; i < core->restart_count; i++)
-        record->restart_age[i] = now - core->restart[i];
+    memcpy(record->restarts, core->restart, sizeof record->restarts);
 }
 
 void record_apply(struct core *core, const struct core_record *record)
@@ -53,12 +54,7 @@ void record_apply(struct core *core, const struct core_record *record)
     core->restarts_total = record->restarts_total;
     core->launch_serial = record->launch_serial + 1;
     core->carrier_job = record->carrier_job;
-    core->restart_count =
-        record->restart_count < CORE_MAX_RESTARTS ? record->restart_count : CORE_MAX_RESTARTS;
-    if (core->restart_count > config->max_restarts)
-        core->restart_count = config->max_restarts;
-    for (uint32_t i = 0; i < core->restart_count; i++)
-        core->restart[i] = core->born - record->restart_age[i];
+    budget_apply(core, record);
     if (record->target_workers >= config->min_workers &&
         record->target_workers <= config->max_workers)
         core->target = record->target_workers;

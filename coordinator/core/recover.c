@@ -119,7 +119,7 @@ static bool intact(struct core *core)
 {
     if (core->recover.word == 0 || core->recover.came < core->recover.members ||
         core->recover.frozen > core->recover.word || core->pending.count || core->waiting ||
-        core->count[CORE_RANK_STARTING])
+        core->count[CORE_RANK_STARTING] || core->count[CORE_RANK_EMPTY])
         return false;
     for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i))
         if (core->worker[i].count[CORE_RANK_MEMBER] && core->worker[i].word != core->recover.word)

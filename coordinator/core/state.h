@@ -12,12 +12,14 @@
 #ifndef RK_COORDINATOR_CORE_STATE_H
 #define RK_COORDINATOR_CORE_STATE_H
 
+#include "common/clock.h"
 #include "coordinator/core/bits.h"
 #include "coordinator/core/check.h"
 #include "coordinator/core/core.h"
 
 #define NONE UINT32_MAX
 #define MAX_POSITION (UINT64_C(1) << 40) /* a step in a tick has 40 bits */
+#define AUTO_SETTLE (2 * RK_S)           /* a rank that has not joined by then is taken not to */
 #define LAUNCH_TRIES 8u
 #define CHECKPOINT_TRIES 3u
 #define CARRIER_FREE_TRIES 3u
@@ -147,7 +149,7 @@ struct plan {
     rk_word word, lineage;
     uint64_t deal_step, stop_at;
     uint32_t world, members, hosts, carrier_job;
-    bool fresh, program;
+    bool fresh, restart, program;
     uint32_t state_host; /* index of a host entry, NONE */
     uint64_t done[SHARD_WORDS];
 };
@@ -237,8 +239,9 @@ struct core {
     uint32_t fatal_rank;
     uint64_t best_step, end_step, grace;
     uint64_t ready_since;
-    bool leave_later; /* members that shall leave are ahead of all who stay */
-    bool step_seen;   /* a step was finished under the present word */
+    uint64_t started_since; /* all ranks were started */
+    bool leave_later;       /* members that shall leave are ahead of all who stay */
+    bool step_seen;         /* a step was finished under the present word */
     bool final_failed;
     uint32_t absent; /* workers of the last life whose loss is still to be told */
     uint32_t target;
@@ -300,8 +303,10 @@ struct core {
     /* budget.c */
     uint64_t round;
     bool stepped;
-    uint32_t program_failures, restarts_total, restart_count;
-    uint64_t restart[CORE_MAX_RESTARTS]; /* times, newest first */
+    uint32_t program_failures, restarts_total;
+    uint32_t restart[CORE_RESTART_BUCKETS]; /* spent in each bucket, newest first */
+    uint32_t restart_count;                 /* their sum */
+    uint64_t restart_since;                 /* when the newest bucket began */
     struct losses pending, healing;
 
     struct checkpoint checkpoint;
@@ -455,6 +460,7 @@ void losses_end(struct core *core);
 void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_code,
                   uint32_t rank);
 void budget_spend(struct core *core);
+void budget_apply(struct core *core, const struct core_record *record);
 void budget_stepped(struct core *core); /* a step was finished under the present word */
 void budget_recovered(struct core *core);
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Feeds each check of house.py (and tidy.py) a planted violation and expects it to see it.
+"""Feeds each check of house.py, tidy.py and symbols.py a planted violation; it must be seen.
 
 A small clean tree must pass every check; each case then changes one file in it and must be refused
 by the check it is for, at the line named.
@@ -108,15 +108,43 @@ class SelfTest(unittest.TestCase):
 
     def test_tidy_sees_a_bug(self):
         source = os.path.join(self.root, "launch/main.c")
-        bug = "/* M. */\nint f(int *p)\n{\n    return p ? 1 : *p;\n}\n"
-        write_tree(self.root, {"launch/main.c": bug})
+        good = '/* M. */\n#include "launch/n.h"\nint f(int *p)\n{\n    return p ? 1 : N;\n}\n'
+        write_tree(self.root, {"launch/main.c": good, "launch/n.h": "/* N. */\n#define N 1\n"})
         with open(os.path.join(HERE, "..", "..", ".clang-tidy"), encoding="utf-8") as f:
             write_tree(self.root, {".clang-tidy": f.read()})
-        command = [{"directory": self.root, "file": source, "arguments": ["cc", "-c", source]}]
+        words = ["cc", f"-I{self.root}", "-c", source]
+        command = [{"directory": self.root, "file": source, "arguments": words}]
         write_tree(self.root, {"b/compile_commands.json": json.dumps(command)})
-        code, said = run("tidy.py", self.root, os.path.join(self.root, "b"))
+        for known in (0, 1):  # the second time by its digest
+            code, said = run("tidy.py", self.root, os.path.join(self.root, "b"))
+            self.assertEqual(code, 0, said)
+            self.assertIn(f"{known} of them as before", said)
+        write_tree(self.root, {"launch/n.h": "/* N. */\n#define N *p\n"})
+        for _ in range(2):  # a finding is not forgotten
+            code, said = run("tidy.py", self.root, os.path.join(self.root, "b"))
+            self.assertEqual(code, 1, said)
+            self.assertIn("launch/main.c:5", said)
+
+    def archive(self, name, text):
+        write_tree(self.root, {f"b/{name}.c": text})
+        folder = os.path.join(self.root, "b")
+        subprocess.run(["cc", "-c", f"{name}.c", "-o", f"{name}.o"], cwd=folder, check=True)
+        subprocess.run(["ar", "rc", f"lib{name}.a", f"{name}.o"], cwd=folder, check=True)
+        os.unlink(os.path.join(folder, f"{name}.o"))
+
+    def test_symbols_sees_a_name_defined_twice(self):
+        self.archive("one", "int place_find(void) { return 1; }\nstatic int x;\nint *a = &x;\n")
+        self.archive("two", "int seat_find(void) { return 2; }\nstatic int x;\nint *b = &x;\n")
+        code, said = run("symbols.py", self.root)
+        self.assertEqual(code, 0, said)
+        self.archive("two", "int place_find(void) { return 2; }\n")
+        code, said = run("symbols.py", self.root)
         self.assertEqual(code, 1, said)
-        self.assertIn("launch/main.c:4", said)
+        self.assertIn("place_find: defined in libone.a(one.o), libtwo.a(two.o)", said)
+
+    def test_symbols_wants_libraries(self):
+        code, said = run("symbols.py", os.path.join(self.root, "common"))
+        self.assertEqual(code, 1, said)
 
 
 if __name__ == "__main__":

@@ -260,7 +260,7 @@ static void sim_init(struct sim *sim, const struct options *o)
         .checkpoint_interval_steps = o->seed % 2 ? 20 : 0,
         .checkpoint_interval_ns = 500 * RK_MS,
         .checkpoint_timeout = 10 * RK_S,
-        .max_restarts = CORE_MAX_RESTARTS,
+        .max_restarts = 1000000,
         .restart_window = RK_S,
         .program_failures = 3,
     };

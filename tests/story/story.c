@@ -103,6 +103,8 @@ static void go_text(struct story *story, const struct core_action *a, char *text
                          (unsigned long long)plan.deal_step, plan.world, plan.hosts, lineage);
     if (plan.fresh)
         n += (size_t)snprintf(text + n, size - n, " fresh");
+    if (plan.restart)
+        n += (size_t)snprintf(text + n, size - n, " restart");
     if (plan.done[0])
         n += (size_t)snprintf(text + n, size - n, " done %llx", (unsigned long long)plan.done[0]);
     if (plan.state_host.value)

@@ -65,9 +65,8 @@ static struct record full(void)
     record.core.generation = UINT64_C(1) << 39;
     record.core.best_step = 1000;
     record.core.committed_step = CORE_NONE;
-    record.core.restart_count = 2;
-    record.core.restart_age[0] = UINT64_MAX;
-    record.core.restart_age[1] = 5;
+    record.core.restart_age = UINT64_MAX;
+    record.core.restarts[0] = 5;
     record.core.started = true;
     record.core.stop_signal = 15;
     assert_int_equal(record_write(folder, &record, NULL), 0);
@@ -93,6 +92,44 @@ static void test_fresh_and_again(void **state)
     assert_int_equal(record.core.epoch, 3);
     kept.core.epoch = 3;
     assert_memory_equal(&record, &kept, sizeof record);
+}
+
+/* Without names, so that a new member stops the build here until it is given a value too. */
+static const struct core_record every_member = {
+    1,                 /* epoch */
+    2,                 /* generation */
+    3,                 /* target_workers */
+    UINT64_C(4) << 32, /* best_step */
+    UINT64_C(5) << 32, /* committed_step */
+    6,                 /* program_failures */
+    7,                 /* restarts_total */
+    UINT64_C(8) << 32, /* restart_age */
+    {UINT32_MAX},      /* restarts */
+    true,              /* started */
+    true,              /* stopping */
+    true,              /* joined */
+    9,                 /* losses */
+    10,                /* stop_signal */
+    11,                /* launch_serial */
+    12,                /* carrier_job */
+};
+
+static void test_every_member(void **state)
+{
+    struct record record = full();
+    struct record found;
+
+    (void)state;
+    memcpy(&record.core, &every_member, sizeof record.core);
+    for (uint32_t i = 0; i < CORE_RESTART_BUCKETS; i++)
+        record.core.restarts[i] = UINT32_MAX - i;
+    record.started = 13;
+    record.events_offset = 14;
+    record.ended = true;
+    record.exit_code = 15;
+    assert_int_equal(record_write(folder, &record, NULL), 0);
+    assert_int_equal(record_read(folder, &found, NULL), 0);
+    assert_memory_equal(&found, &record, sizeof found);
 }
 
 /* Another `reknit run`, or one after the end, starts anew, but never below an epoch that was. */
@@ -205,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_fresh_and_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_every_member, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_other_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_superseded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cut_anywhere, set_up, tear_down),

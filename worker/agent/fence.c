@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "worker/agent/process.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
@@ -88,6 +89,45 @@ void fence_look(struct agent *agent)
             continue;
         pidfd_send_signal(target->watch.fd, SIGKILL, NULL, 0);
         target->kill_at = 0;
+    }
+}
+
+static bool has_ended(pid_t pid, uint64_t start)
+{
+    struct process_facts facts;
+
+    if (pid <= 1 || (kill(pid, 0) != 0 && errno == ESRCH))
+        return true;
+    return process_read(pid, &facts) && facts.start != start;
+}
+
+/* Whether a worker that has a block in this arena is dead as a whole. */
+static bool worker_ended(const struct arena_header *header, const struct arena_agent *block)
+{
+    uint64_t id = atomic_load(&block->worker);
+
+    if (!has_ended(atomic_load(&block->agent_pid), atomic_load(&block->agent_start)))
+        return false;
+    for (uint32_t s = 0; s < ARENA_SEATS; s++) {
+        const struct arena_seat *seat = &header->seat[s];
+
+        if (atomic_load(&seat->state) == ARENA_SEAT_TAKEN && atomic_load(&seat->worker) == id &&
+            !has_ended(atomic_load(&seat->pid), atomic_load(&seat->pid_start)))
+            return false;
+    }
+    return true;
+}
+
+void fence_sweep(struct agent *agent)
+{
+    struct arena_header *header = agent->arena.header;
+
+    for (uint32_t a = 0; a < ARENA_AGENTS; a++) {
+        uint64_t id = atomic_load(&header->agent[a].worker);
+
+        if (id != 0 && atomic_load(&header->agent[a].agent_pid) != 0 && id != agent->worker.value &&
+            worker_ended(header, &header->agent[a]))
+            fence_finish(agent, id);
     }
 }
 

@@ -56,6 +56,7 @@ static void tell_ranks(struct agent *agent)
     for (uint32_t i = 0; i < freeze->fenced_count; i++)
         fence_finish(agent, freeze->fenced[i]);
     freeze->fenced_count = 0;
+    fence_sweep(agent);
     atomic_store_explicit(&block_of(agent)->freeze_word, freeze->word, memory_order_release);
     freeze->stored = true;
     arena_ring(&agent->arena);

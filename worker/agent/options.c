@@ -2,12 +2,11 @@
 #include "worker/agent/options.h"
 
 #include "common/clock.h"
+#include "common/number.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define ORPHAN_NS (600 * RK_S)
@@ -60,12 +59,9 @@ void agent_options_print_help(void)
 
 static int take_number(const struct option_row *row, const char *text, void *at, struct rk_why *why)
 {
-    char *end;
+    uint64_t value;
 
-    errno = 0;
-    unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || *end != '\0' || text[0] < '0' || text[0] > '9' || value < row->min ||
-        value > row->max)
+    if (!rk_number_parse(text, row->min, row->max, &value))
         return rk_fail(why, RK_EINVAL, "%s %s: give a whole number from %llu to %llu", row->name,
                        text, (unsigned long long)row->min, (unsigned long long)row->max);
     if (row->kind == MILLISECONDS)

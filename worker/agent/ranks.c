@@ -112,6 +112,8 @@ void ranks_signal(struct agent *agent, int number)
 
 static void reset(struct rank *rank)
 {
+    if (rank->pid != 0)
+        rank->ended_pid = rank->attached_pid != 0 ? rank->attached_pid : rank->pid;
     rank->pid = 0;
     rank->attached_pid = 0;
     rank->child_gone = rank->attached_gone = false;

@@ -85,7 +85,9 @@ static void fill_status(const struct agent *agent, const struct rank *rank)
     status->slot = rank->slot;
     status->rank = rank->name == AGENT_NO_RANK ? 0 : rank->name;
     status->state = state_of(agent, rank);
-    status->pid = rank->attached_pid != 0 ? rank->attached_pid : rank->pid;
+    status->pid = rank->attached_pid != 0 ? rank->attached_pid
+                  : rank_alive(rank)      ? rank->pid
+                                          : rank->ended_pid;
     status->generation = rank->generation;
     if (rank->left || rank->done) {
         status->position = rank->position;

@@ -69,6 +69,7 @@ struct rank {
 
     /* the process that called rk_join: the child itself, or one below it */
     pid_t attached_pid; /* 0: none */
+    pid_t ended_pid;    /* of the process that ran here before; 0: none did */
     struct watch attached;
     bool attached_gone;
     struct peer *peer;
@@ -302,6 +303,9 @@ void freeze_snapshot_look(struct agent *agent, uint64_t took);
 void fence_begin(struct agent *agent, uint64_t id);
 /* All are dead: turns its seats into ghosts and frees its block. */
 void fence_finish(struct agent *agent, uint64_t id);
+/* fence_finish for each worker of this host that is dead as a whole, whether anybody named it or
+ * not: the coordinator need not name one that it knows to be dead. */
+void fence_sweep(struct agent *agent);
 void fence_look(struct agent *agent);
 
 /* carriers.c */

@@ -18,7 +18,7 @@ ready w1 w2
 ack w1 w2
   carriers 1 by w1
   record
-  go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh carriers 1
+  go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 carrier_up w1 w2 job 1
 step w1 w2 to 1

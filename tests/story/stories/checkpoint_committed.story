@@ -19,7 +19,7 @@ ack w1 w2
   find
 found step none
   record
-  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 2 world 2
 step w1 w2 to 1
   snapshot at 10

@@ -14,7 +14,7 @@ ack w1
   find
 found step none
   record
-  go 1.1 step 0 world 1 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 1 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 1 world 1
 step w1 to 1
   snapshot at 10

@@ -19,7 +19,7 @@ ack w1 w2
   find
 found step none
   record
-  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 2 world 2
 step w1 w2 to 1
 exit w1 w2 signal 9
@@ -46,7 +46,7 @@ ack w2
 found step 7
   load w2 step 7
 loaded w2 step 7
-  go 1.4 step 7 world 1 hosts 1 lineage 1.4 state h1
+  go 1.4 step 7 world 1 hosts 1 lineage 1.4 restart state h1
   note generation_started workers 1 world 1
   record
 step w2 to 8

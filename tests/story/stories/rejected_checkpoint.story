@@ -19,7 +19,7 @@ ack w1 w2
   find
 found step none
   record
-  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 2 world 2
 step w1 w2 to 1
 beat w1 w2 at 9
@@ -43,7 +43,7 @@ loaded w1 step 7 error 11
 found step 5
   load w1 step 5
 loaded w1 step 5
-  go 1.3 step 5 world 2 hosts 1 lineage 1.3 state h1
+  go 1.3 step 5 world 2 hosts 1 lineage 1.3 restart state h1
   note generation_started workers 2 world 2
   record
 step w1 to 6

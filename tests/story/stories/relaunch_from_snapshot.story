@@ -18,7 +18,7 @@ ready w1 w2
   freeze 1.1
 ack w1 w2
   record
-  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 2 world 2
 step w1 w2 to 1
 beat w1 w2 at 9 snapshot 8
@@ -32,7 +32,7 @@ exit w1 w2 signal 9
 ready w1 w2
   freeze 1.3
 ack w1 w2
-  go 1.3 step 8 world 2 hosts 1 lineage 1.3 state h1
+  go 1.3 step 8 world 2 hosts 1 lineage 1.3 restart state h1
   note generation_started workers 2 world 2
   record
 step w1 to 9

@@ -19,7 +19,7 @@ ack w1 w2
   find
 found step none
   record
-  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 2 world 2
 step w1 w2 to 1
 restart
@@ -44,7 +44,7 @@ ack w3 w4
 found step 1
   load w3 step 1
 loaded w3 step 1
-  go 2.2 step 1 world 2 hosts 1 lineage 2.2 state h1
+  go 2.2 step 1 world 2 hosts 1 lineage 2.2 restart state h1
   note generation_started workers 2 world 2
   record
 step w3 to 2

@@ -22,7 +22,7 @@ ready w1 w2 w3
   freeze 1.1
 ack w1 w2 w3
   record
-  go 1.1 step 0 world 3 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 3 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 3 world 3
 step w1 to 1
 exit w2 signal 9

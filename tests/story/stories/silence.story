@@ -18,7 +18,7 @@ ready w1 w2
   freeze 1.1
 ack w1 w2
   record
-  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 2 world 2
 step w1 w2 to 1
 +600 beat w1 w2

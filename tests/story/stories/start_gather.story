@@ -15,7 +15,7 @@ ready w1
   record
 ack w1
   record
-  go 1.1 step 0 world 1 hosts 1 lineage 1.1 fresh
+  go 1.1 step 0 world 1 hosts 1 lineage 1.1 fresh restart
   note generation_started workers 1 world 1
 step w1 to 1
 hello w2 ticket 10
