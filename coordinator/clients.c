@@ -171,8 +171,8 @@ static void stop(struct coordinator *c, uint64_t client, uint64_t number)
 {
     struct core_event event = {.kind = CORE_EV_STOP, .now = c->now};
 
-    if (number == SIGINT || number == SIGTERM)
-        event.stop.signal = (int32_t)number;
+    /* `reknit stop` is to the job what SIGTERM is to `reknit run` */
+    event.stop.signal = number == SIGINT ? SIGINT : SIGTERM;
     reply(c, client, 0, "{}");
     coordinator_feed(c, &event);
 }

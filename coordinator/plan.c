@@ -133,7 +133,7 @@ void plan_start_ranks(struct coordinator *c, const struct core_action *action)
     start.master_port = c->port;
     start.restart_count = plan.restarts;
     start.max_restarts = c->config.max_restarts;
-    start.generation = rk_word_generation(action->word);
+    start.generation = rk_word_generation(action->word) + 1; /* the first it can be a member of */
     start.replace = action->replace;
     envelope.body_case = RK__ENVELOPE__BODY_START_RANKS;
     envelope.start_ranks = &start;

@@ -43,18 +43,29 @@ static const char *worker_state_name(enum core_member_state state)
     }
 }
 
-static json_t *rank_json(const struct core_rank_status *status, const struct worker_info *worker,
-                         uint32_t slot)
+/* The generation that a rank is a member of; 0: none. */
+static uint64_t rank_generation(const struct core_plan *plan, enum core_rank_state state,
+                                const struct worker_info *worker)
+{
+    if (plan->program)
+        return state == CORE_RANK_STARTING ? rk_word_generation(plan->word) : 0;
+    if (state == CORE_RANK_MEMBER || state == CORE_RANK_LEFT)
+        return rk_word_generation(worker->word);
+    return 0;
+}
+
+static json_t *rank_json(const struct core_plan *plan, const struct core_rank_status *status,
+                         const struct worker_info *worker, uint32_t slot)
 {
     const struct worker_rank *rank = &worker->rank[slot];
-    bool member = status->state == CORE_RANK_MEMBER || status->state == CORE_RANK_LEFT;
+    bool alive = status->state != CORE_RANK_EMPTY && status->state != CORE_RANK_DONE;
     json_t *object = json_object();
 
     set_integer(object, "rank", status->rank);
     set_integer(object, "slot", slot);
-    json_object_set_new(object, "pid", json_integer(rank->pid ? rank->pid : status->pid));
+    json_object_set_new(object, "pid", json_integer(alive ? status->pid : 0));
     json_object_set_new(object, "state", json_string(rank_state_name(status->state)));
-    set_integer(object, "generation", member ? rk_word_generation(worker->word) : 0);
+    set_integer(object, "generation", rank_generation(plan, status->state, worker));
     set_integer(object, "start_generation", rank->start_generation);
     set_integer(object, "step", status->position);
     json_object_set_new(object, "numbers",
@@ -62,7 +73,8 @@ static json_t *rank_json(const struct core_rank_status *status, const struct wor
     return object;
 }
 
-static json_t *worker_json(const struct core_worker_view *view, const struct worker_info *worker)
+static json_t *worker_json(const struct core_plan *plan, const struct core_worker_view *view,
+                           const struct worker_info *worker)
 {
     json_t *object = json_object();
     json_t *ranks = json_array();
@@ -80,14 +92,15 @@ static json_t *worker_json(const struct core_worker_view *view, const struct wor
         json_object_set_new(object, "address", json_text(worker->address));
         for (uint32_t slot = 0; slot < view->status.slots && slot < RK_MAX_SLOTS; slot++)
             if (view->status.rank[slot].rank != CORE_NO_RANK)
-                json_array_append_new(ranks, rank_json(&view->status.rank[slot], worker, slot));
+                json_array_append_new(ranks,
+                                      rank_json(plan, &view->status.rank[slot], worker, slot));
     }
     json_object_set_new(object, "ranks", ranks);
     return object;
 }
 
 /* Workers with their ranks, the carriers among them, and a loss if a program reports one. */
-static void add_workers(const struct coordinator *c, json_t *status)
+static void add_workers(const struct coordinator *c, const struct core_plan *plan, json_t *status)
 {
     json_t *workers = json_array();
     json_t *carriers = json_array();
@@ -100,7 +113,7 @@ static void add_workers(const struct coordinator *c, json_t *status)
 
         if (view.state == CORE_WORKER_ABSENT)
             continue;
-        json_array_append_new(workers, worker_json(&view, worker));
+        json_array_append_new(workers, worker_json(plan, &view, worker));
         if (worker && worker->carrier_pid)
             json_array_append_new(
                 carriers, json_pack("{s:i, s:s, s:i}", "job", (int)worker->carrier_job, "host",
@@ -164,7 +177,7 @@ json_t *status_json(const struct coordinator *c)
     json_object_set_new(status, "steps_per_s", json_real(steps_per_s));
     json_object_set_new(status, "samples_per_s", json_real(steps_per_s * (double)report_batch(c)));
     json_object_set_new(status, "goodput", json_real(report_goodput(c)));
-    add_workers(c, status);
+    add_workers(c, &plan, status);
     json_object_set_new(status, "checkpoint", checkpoint_json(c));
     json_object_set_new(status, "events", events_counts(c->events));
     json_object_set_new(status, "refused", refused_json(c));

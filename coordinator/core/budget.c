@@ -59,14 +59,26 @@ void losses_end(struct core *core)
     budget_recovered(core);
 }
 
-void budget_stepped(struct core *core)
+/* A position was heard of.  Only a step that nobody had finished before counts as one: a program
+ * that fails at the same step each time makes none, however often it repeats those before. */
+void budget_heard(struct core *core, uint64_t position)
 {
-    core->stepped = core->step_seen = true;
-    core->carrier_retries = 0;
+    if (position > core->best_step)
+        core->best_step = position;
+    if (position <= core->furthest)
+        return;
+    core->furthest = position;
+    core->stepped = true;
     if (core->program_failures) {
         core->program_failures = 0;
         record_later(core);
     }
+}
+
+void budget_stepped(struct core *core)
+{
+    core->step_seen = true;
+    core->carrier_retries = 0;
     if (core->state != CORE_JOB_FORMING && core->state != CORE_JOB_LOADING)
         budget_recovered(core);
 }

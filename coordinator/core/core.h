@@ -356,6 +356,7 @@ struct core_plan {
     uint64_t stop_at; /* CORE_NONE: none */
     uint32_t world, members, hosts;
     uint32_t carrier_job;
+    bool program; /* ranks run without the library: no step, no freeze, `word` for people only */
     bool fresh;
     bool restart;                 /* no rank held state (fresh, from a snapshot or a checkpoint) */
     struct rk_host_id state_host; /* that gives the state to those without, value 0: nobody */

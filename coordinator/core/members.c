@@ -545,8 +545,7 @@ static void on_progress(struct core *core, uint32_t index, const struct core_eve
         core_refuse_event(core);
         return;
     }
-    if (event->progress.position > core->best_step)
-        core->best_step = event->progress.position;
+    budget_heard(core, event->progress.position);
     if (event->progress.position > core->plan.deal_step)
         budget_stepped(core);
     checkpoint_progress(core);

@@ -68,7 +68,8 @@ void core_plan_read(const struct core *core, struct core_plan *out)
     const struct plan *plan = &core->plan;
 
     *out = (struct core_plan){
-        .word = plan->word,
+        .word = plan->program ? rk_word_make(core->epoch, core->generation) : plan->word,
+        .program = plan->program,
         .lineage = plan->lineage,
         .deal_step = plan->deal_step,
         .stop_at = plan->stop_at,

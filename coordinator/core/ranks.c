@@ -340,8 +340,7 @@ static void status_position(struct core *core, struct rank *rank,
         return;
     rank->has_state = true;
     rank->position = status->position;
-    if (rank->position > core->best_step)
-        core->best_step = rank->position;
+    budget_heard(core, rank->position);
     if (core->state == CORE_JOB_RUNNING && core->plan.word == core->word &&
         rank->state == CORE_RANK_MEMBER && rank->position > core->plan.deal_step)
         budget_stepped(core);

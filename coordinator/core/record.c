@@ -48,7 +48,7 @@ void record_apply(struct core *core, const struct core_record *record)
     core->healing = (struct losses){.count = record->losses, .first = core->born, .in_place = true};
     core->generation = core->noted_generation = record->generation;
     core->word = rk_word_make(core->epoch, 0);
-    core->best_step = record->best_step;
+    core->best_step = core->furthest = record->best_step;
     core->checkpoint.committed = record->committed_step;
     core->program_failures = record->program_failures;
     core->restarts_total = record->restarts_total;

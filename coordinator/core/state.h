@@ -302,6 +302,7 @@ struct core {
 
     /* budget.c */
     uint64_t round;
+    uint64_t furthest; /* the most finished steps ever; best_step goes back when steps are lost */
     bool stepped;
     uint32_t program_failures, restarts_total;
     uint32_t restart[CORE_RESTART_BUCKETS]; /* spent in each bucket, newest first */
@@ -461,6 +462,7 @@ void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_
                   uint32_t rank);
 void budget_spend(struct core *core);
 void budget_apply(struct core *core, const struct core_record *record);
+void budget_heard(struct core *core, uint64_t position);
 void budget_stepped(struct core *core); /* a step was finished under the present word */
 void budget_recovered(struct core *core);
 
