@@ -146,6 +146,7 @@ static void take_rank_exited(struct coordinator *c, struct worker_info *worker,
     event.rank_exited.stopped = exited->stopped;
     event.rank_exited.joined = exited->joined;
     event.rank_exited.left = exited->left;
+    event.rank_exited.position = exited->position;
     event.rank_exited.detect = exited->detect_ns;
     event.rank_exited.pid = exited->pid;
     coordinator_feed(c, &event);

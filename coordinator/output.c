@@ -110,6 +110,18 @@ static void write_record(struct coordinator *c)
                      why.text);
 }
 
+static void say_end_unloaded(struct coordinator *c, const struct core_action *action)
+{
+    if (action->exit_code == 65)
+        snprintf(c->why, sizeof c->why,
+                 "every checkpoint in %s is damaged, nothing was deleted: see reknit checkpoint "
+                 "verify; to start from the beginning use another --checkpoint-dir",
+                 c->options.checkpoint_dir);
+    else
+        snprintf(c->why, sizeof c->why, "no checkpoint in %s could be loaded",
+                 c->options.checkpoint_dir);
+}
+
 /* The job's end in a sentence. */
 static void say_end(struct coordinator *c, const struct core_action *action)
 {
@@ -134,8 +146,13 @@ static void say_end(struct coordinator *c, const struct core_action *action)
         snprintf(c->why, sizeof c->why, "the ranks do not register the same tensors");
         break;
     case CORE_REASON_CHECKPOINT:
-        snprintf(c->why, sizeof c->why, "no checkpoint in %s could be loaded",
-                 c->options.checkpoint_dir ? c->options.checkpoint_dir : "the job's folder");
+        say_end_unloaded(c, action);
+        break;
+    case CORE_REASON_SAVE:
+        snprintf(c->why, sizeof c->why, "the final checkpoint, of step %llu, is not written: %s",
+                 (unsigned long long)action->step,
+                 saves_trouble(c->saves)[0] ? saves_trouble(c->saves)
+                                            : "no host has the state of the last step any more");
         break;
     case CORE_REASON_STOP:
         snprintf(c->why, sizeof c->why, "the job was stopped");

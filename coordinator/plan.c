@@ -193,7 +193,7 @@ static int members_read(const struct coordinator *c, uint32_t world, struct memb
     if (!members->member)
         return RK_ENOMEM;
     while (members->count < world && core_member_next(c->core, &cursor, &member)) {
-        members->lacking = members->lacking || !member.has_state;
+        members->lacking = members->lacking || member.stateless;
         members->member[members->count++] = member;
     }
     return 0;
@@ -239,13 +239,13 @@ static void go_fill_local(Rk__Go *go, const struct core_plan *plan, const struct
         local[i].index = member[i].index;
         list[i] = &local[i];
         have = have || member[i].has_state;
-        lack = lack || !member[i].has_state;
+        lack = lack || member[i].stateless;
     }
     go->local = list;
     go->n_local = count;
     go->host_index = count > 0 ? member->host_index : UINT32_MAX;
     go->give_state = have && (lack || (plan->state_host.value == host && members->lacking));
-    go->take_state = count > 0 && !have && !plan->fresh;
+    go->take_state = lack && !have && !plan->fresh;
 }
 
 static void go_fill_plan(const struct coordinator *c, Rk__Go *go, const struct core_plan *plan,

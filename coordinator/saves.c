@@ -37,6 +37,7 @@ struct task {
     /* the answer */
     int code;
     uint32_t shards; /* of what was found */
+    bool damaged;    /* some were found that cannot be used */
     struct rk_why why;
 };
 
@@ -81,6 +82,7 @@ struct saves {
         char dirname[CHECKPOINT_DIRNAME_SIZE];
     } known[KNOWN_MAX];
     uint32_t known_count;
+    struct rk_why trouble; /* with the newest that could not be written */
 };
 
 /* ---- queues ---------------------------------------------------------------------------------- */
@@ -120,7 +122,18 @@ static void task_free(struct task *task)
 
 /* ---- the thread ------------------------------------------------------------------------------ */
 
-/* The newest committed one.  RK_ENOENT: there is none. */
+/* What could only not be read (RK_EIO, RK_EACCES) stays: it may be sound. */
+static int set_aside(const char *root, const struct checkpoint_info *info, struct rk_why *why)
+{
+    if (info->code != RK_EDATA && info->code != RK_EVERSION)
+        return rk_fail(why, info->code, "%s", info->reason);
+    if (checkpoint_quarantine(root, info->dirname, NULL) != 0)
+        return RK_ENOENT; /* go on to the one before */
+    return rk_fail(why, RK_EDATA, "%s", info->reason);
+}
+
+/* The newest committed one.  RK_ENOENT: there is none.  RK_EDATA: a newer one was damaged in a way
+ * that shows without reading its data; it is set aside now: find again. */
 static int find(const char *root, struct task *task)
 {
     struct checkpoint_list list = {0};
@@ -129,13 +142,20 @@ static int find(const char *root, struct task *task)
     if (rc)
         return rc;
     rc = RK_ENOENT;
-    for (size_t i = 0; rc && i < list.count; i++) {
-        if (list.info[i].status != CHECKPOINT_COMMITTED)
+    for (size_t i = 0; rc == RK_ENOENT && i < list.count; i++) {
+        const struct checkpoint_info *info = &list.info[i];
+
+        if (info->status == CHECKPOINT_INCOMPLETE)
             continue;
-        task->step = list.info[i].step;
-        task->shards = list.info[i].run.shards;
-        snprintf(task->dirname, sizeof task->dirname, "%s", list.info[i].dirname);
-        rc = 0;
+        task->damaged |= info->status != CHECKPOINT_COMMITTED;
+        task->step = info->step;
+        snprintf(task->dirname, sizeof task->dirname, "%s", info->dirname);
+        if (info->status == CHECKPOINT_COMMITTED) {
+            task->shards = info->run.shards;
+            rc = 0;
+        } else if (info->status == CHECKPOINT_REJECTED) {
+            rc = set_aside(root, info, &task->why);
+        }
     }
     checkpoint_list_done(&list);
     return rc;
@@ -353,13 +373,19 @@ const char *saves_dirname(const struct saves *saves, uint64_t step)
     return "";
 }
 
+const char *saves_trouble(const struct saves *saves)
+{
+    return saves ? saves->trouble.text : "";
+}
+
 /* ---- what the core hears --------------------------------------------------------------------- */
 
-static void tell_found(struct coordinator *c, uint64_t step)
+static void tell_found(struct coordinator *c, uint64_t step, bool damaged)
 {
     struct core_event event = {.kind = CORE_EV_CHECKPOINTS, .now = c->now};
 
     event.checkpoints.step = step;
+    event.checkpoints.damaged = damaged;
     coordinator_feed(c, &event);
 }
 
@@ -519,17 +545,22 @@ static void abandon(struct coordinator *c, const struct core_action *action)
     forget_attempt(attempt);
 }
 
+static void look_again(struct coordinator *c)
+{
+    if (!submit(c->saves, task_new(TASK_FIND, 0, NULL)))
+        coordinator_fail(c, 69, "no memory to look for checkpoints");
+}
+
 void saves_do(struct coordinator *c, const struct core_action *action)
 {
     if (!c->saves) {
         if (action->kind == CORE_DO_FIND)
-            tell_found(c, CORE_NONE);
+            tell_found(c, CORE_NONE, false);
         return;
     }
     switch (action->kind) {
     case CORE_DO_FIND:
-        if (!submit(c->saves, task_new(TASK_FIND, 0, NULL)))
-            coordinator_fail(c, 69, "no memory to look for checkpoints");
+        look_again(c);
         break;
     case CORE_DO_REJECT:
         submit(c->saves,
@@ -560,9 +591,11 @@ void saves_written(struct coordinator *c, uint64_t worker, const Rk__ShardWritte
 
     if (!part || part->state != PART_SENT)
         return;
-    if (code)
+    if (code) {
         rk_warn("part %u of the checkpoint of step %llu failed: %s", part->writer,
                 (unsigned long long)attempt->step, written->why);
+        snprintf(c->saves->trouble.text, sizeof c->saves->trouble.text, "%s", written->why);
+    }
     if (code == 0) {
         part->report.data = malloc(written->report.len + 1);
         code = part->report.data ? 0 : RK_ENOMEM;
@@ -577,10 +610,28 @@ void saves_written(struct coordinator *c, uint64_t worker, const Rk__ShardWritte
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
+/* The core asked for one that can be used; what is set aside on the way is told to people. */
+static void note_set_aside(struct coordinator *c, const struct task *task)
+{
+    struct core_action note = {.kind = CORE_DO_EVENT,
+                               .note = CORE_NOTE_CHECKPOINT_REJECTED,
+                               .step = task->step,
+                               .rank = CORE_NO_RANK};
+
+    rk_warn("checkpoint %s is damaged and set aside: %s", task->dirname, task->why.text);
+    know(c->saves, task->step, task->dirname);
+    notes_add(c, &note);
+}
+
 static void answer_find(struct coordinator *c, const struct task *task)
 {
     if (task->code == RK_ENOENT) {
-        tell_found(c, CORE_NONE);
+        tell_found(c, CORE_NONE, task->damaged);
+        return;
+    }
+    if (task->code == RK_EDATA) {
+        note_set_aside(c, task);
+        look_again(c);
         return;
     }
     if (task->code) {
@@ -596,7 +647,7 @@ static void answer_find(struct coordinator *c, const struct task *task)
         return;
     }
     know(c->saves, task->step, task->dirname);
-    tell_found(c, task->step);
+    tell_found(c, task->step, task->damaged);
 }
 
 static void answer_begin(struct coordinator *c, const struct task *task)
@@ -611,9 +662,11 @@ static void answer_begin(struct coordinator *c, const struct task *task)
     attempt->ready = true;
     attempt->code = task->code;
     snprintf(attempt->dirname, sizeof attempt->dirname, "%s", task->dirname);
-    if (task->code)
+    if (task->code) {
         rk_warn("checkpoint of step %llu cannot be begun: %s", (unsigned long long)task->step,
                 task->why.text);
+        c->saves->trouble = task->why;
+    }
     for (size_t i = 0; i < attempt->count; i++) {
         if (task->code == 0) {
             send_write(c, &attempt->part[i]);
@@ -631,6 +684,7 @@ static void answer_commit(struct coordinator *c, const struct task *task)
     if (task->code) {
         rk_warn("checkpoint of step %llu is not committed: %s", (unsigned long long)task->step,
                 task->why.text);
+        c->saves->trouble = task->why;
         tell_committed(c, task->attempt, task->code, took);
         return;
     }
@@ -652,6 +706,11 @@ static void answer(struct coordinator *c, const struct task *task)
         break;
     case TASK_COMMIT:
         answer_commit(c, task);
+        break;
+    case TASK_REJECT: /* as long as it is there, it would be found again */
+        if (task->code)
+            coordinator_fail(c, 69, "the damaged checkpoint %s cannot be set aside: %s",
+                             task->dirname, task->why.text);
         break;
     default:
         if (task->code)

@@ -177,6 +177,7 @@ void saves_written(struct coordinator *c, uint64_t worker, const Rk__ShardWritte
 /* Whether nothing is under way. */
 bool saves_idle(const struct saves *saves);
 const char *saves_dirname(const struct saves *saves, uint64_t step);
+const char *saves_trouble(const struct saves *saves); /* why the newest was not written, or "" */
 
 /* ---- clients.c ------------------------------------------------------------------------------- */
 

@@ -57,8 +57,8 @@ struct packet_hello {
     uint32_t state_host;
     uint32_t job;
     uint64_t complete_step;
-    uint32_t takes_state; /* by the plan */
-    uint32_t needs_state; /* and does not have it yet */
+    uint32_t needs_state; /* it takes the state and does not have it yet */
+    uint32_t reserved;    /* 0 */
 };
 
 /* Bytes of payload that a packet with this header has. */

@@ -86,7 +86,7 @@ static uint64_t effective_step(const struct progress_host *host, uint64_t deal_s
 
     if (complete > deal_step + 1 || complete + 1 < deal_step)
         return deal_step;
-    return host->takes_state && complete < deal_step ? deal_step : complete;
+    return complete;
 }
 
 int progress_read(struct progress_host *host, uint32_t hosts, uint64_t deal_step,

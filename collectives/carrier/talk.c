@@ -73,7 +73,6 @@ static struct packet_hello hello_of(const struct talk *talk)
         .state_host = plan->state_host,
         .job = plan->carrier_job,
         .complete_step = atomic_load(&talk->arena->header->complete_step),
-        .takes_state = plan->take_state,
         .needs_state = plan->take_state != 0 && !has_state && plan->state_host != plan->host_index,
     };
 }
@@ -150,10 +149,7 @@ static int meet_end(struct talk *talk, struct rk_why *why)
     if (host == NULL)
         return rk_fail(why, RK_ENOMEM, "no memory for %u hosts", hosts);
     for (uint32_t h = 0; h < hosts; h++)
-        host[h] = (struct progress_host){
-            .complete_step = talk->host[h].hello.complete_step,
-            .takes_state = talk->host[h].hello.takes_state != 0,
-        };
+        host[h] = (struct progress_host){.complete_step = talk->host[h].hello.complete_step};
     rc = progress_read(host, hosts, talk->plan.deal_step, &progress, why);
     for (uint32_t h = 0; rc == 0 && h < hosts; h++)
         talk->host[h].lags = host[h].lags;

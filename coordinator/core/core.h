@@ -157,6 +157,7 @@ struct core_event {
             int32_t exit_code, signal;
             bool stopped; /* the agent killed it because it stood still */
             bool joined, left;
+            uint64_t position; /* left: its finished steps, as no heartbeat may have said yet */
             uint64_t detect;
             int32_t pid; /* of the process that ended; one ended by `replace` is not reported */
         } rank_exited;
@@ -187,6 +188,7 @@ struct core_event {
         } loaded;
         struct {
             uint64_t step; /* CORE_NONE: there is none */
+            bool damaged;  /* there are others that cannot be used */
         } checkpoints;
         struct {
             uint32_t job;
@@ -259,6 +261,7 @@ enum core_reason {
     CORE_REASON_STOP,    /* SIGTERM, SIGINT, `reknit stop` */
     CORE_REASON_KILL,
     CORE_REASON_CHECKPOINT, /* nothing could be loaded */
+    CORE_REASON_SAVE,       /* the final checkpoint could not be written */
 };
 
 struct core_action {
@@ -371,7 +374,9 @@ struct core_member {
     struct rk_worker_id worker;
     struct rk_host_id host;
     uint32_t slot, rank, index, host_index;
-    bool has_state; /* at deal_step */
+    bool has_state; /* it stands at deal_step, so it can give that state */
+    bool stateless; /* it has none, so it must be given one; neither: it is a step behind, and goes
+                       on by itself once it has that step's sum */
 };
 bool core_member_next(const struct core *core, uint32_t *cursor, struct core_member *member);
 

@@ -76,7 +76,7 @@ enum core_job_state finish_end(struct core *core)
     else
         core->exit_code = core->stopping && core->stop_signal ? 128 + core->stop_signal : 0;
     if (core->final_failed && !core->left_code)
-        core->fatal = CORE_REASON_CHECKPOINT;
+        core->fatal = CORE_REASON_SAVE;
     return finish(core);
 }
 

@@ -225,6 +225,7 @@ static void job_ended(struct core *core)
     action->rank = core->fatal_rank;
     action = core_emit(core, CORE_DO_FINISH);
     action->exit_code = core->exit_code;
+    action->step = core->best_step;
     action->reason = core->fatal;
     action->rank = core->fatal_rank;
 }

@@ -80,6 +80,8 @@ void load_found(struct core *core, const struct core_event *event)
     }
     core->checkpoint.committed = event->checkpoints.step;
     choose(core, event->checkpoints.step < MAX_POSITION ? event->checkpoints.step : CORE_NONE);
+    if (core->load.state == LOAD_NONE && !core->load.in_host && event->checkpoints.damaged)
+        job_fail(core, 65, CORE_REASON_CHECKPOINT, CORE_NO_RANK);
 }
 
 static void reject(struct core *core, int32_t code)

@@ -107,7 +107,8 @@ bool core_member_next(const struct core *core, uint32_t *cursor, struct core_mem
             .rank = rank->name,
             .index = index,
             .host_index = member->host_index,
-            .has_state = plan_rank_has(core, worker, rank, core->plan.deal_step),
+            .has_state = rank->has_state && rank->position == core->plan.deal_step,
+            .stateless = !rank->has_state,
         };
         return true;
     }

@@ -242,6 +242,15 @@ static void rank_ended_well(struct core *core, struct worker *worker, uint32_t s
         core->left_code = code;
 }
 
+/* A rank says on leaving how far it came, which may be further than the last heartbeat knew. */
+static void position_take(struct core *core, struct rank *rank, uint64_t position)
+{
+    if (position >= MAX_POSITION || position <= rank->position)
+        return;
+    rank->position = position;
+    budget_heard(core, position);
+}
+
 static bool exit_is_old(const struct worker *worker, const struct rank *rank,
                         const struct core_event *event)
 {
@@ -276,6 +285,7 @@ void rank_exited(struct core *core, struct worker *worker, const struct core_eve
     }
     if (rank->state == CORE_RANK_LEFT ||
         (event->rank_exited.left && rank->state == CORE_RANK_MEMBER)) {
+        position_take(core, rank, event->rank_exited.position);
         rank_ended_well(core, worker, slot, killed ? 0 : signal ? 128 + signal : code);
         return;
     }

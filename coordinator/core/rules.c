@@ -41,9 +41,9 @@ const char *core_note_name(enum core_note note)
 
 const char *core_reason_name(enum core_reason reason)
 {
-    static const char *const names[] = {"none",    "closed", "silent", "exit",      "signal",
-                                        "stopped", "scaled", "launch", "layout",    "program",
-                                        "budget",  "stop",   "kill",   "checkpoint"};
+    static const char *const names[] = {"none",    "closed", "silent", "exit",       "signal",
+                                        "stopped", "scaled", "launch", "layout",     "program",
+                                        "budget",  "stop",   "kill",   "checkpoint", "save"};
 
     return reason < sizeof names / sizeof names[0] ? names[reason] : "unknown";
 }

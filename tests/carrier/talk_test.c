@@ -72,21 +72,18 @@ static void progress_finds_who_lacks_what(void **state)
 {
     struct {
         uint64_t complete[3];
-        bool takes[3];
         uint64_t deal;
         int rc;
         uint64_t step;
         uint32_t giver;
         bool lags[3];
     } row[] = {
-        {{5, 5, 5}, {0}, 5, 0, 5, 3, {0}},
-        {{5, 6, 6}, {0}, 6, 0, 6, 1, {1, 0, 0}},
-        {{6, 5, 6}, {0}, 5, 0, 6, 0, {0, 1, 0}},
-        {{0, 6, 6}, {1, 0, 0}, 6, 0, 6, 3, {0}},       /* a new host */
-        {{0, 7, 6}, {1, 0, 0}, 6, 0, 7, 1, {1, 0, 1}}, /* of which result 6 is whole somewhere */
-        {{5, 5, 5}, {1, 1, 1}, 6, 0, 6, 3, {0}},       /* all loaded a checkpoint */
-        {{9, 9, 9}, {1, 1, 1}, 6, 0, 6, 3, {0}},       /* all went back to a snapshot */
-        {{5, 7, 6}, {0}, 6, RK_EDATA, 0, 0, {0}},
+        {{5, 5, 5}, 5, 0, 5, 3, {0}},        {{5, 6, 6}, 6, 0, 6, 1, {1, 0, 0}},
+        {{6, 5, 6}, 5, 0, 6, 0, {0, 1, 0}},  {{0, 6, 6}, 6, 0, 6, 3, {0}}, /* a new host */
+        {{0, 7, 6}, 6, 0, 7, 1, {1, 0, 1}}, /* of which result 6 is whole somewhere */
+        {{5, 5, 5}, 6, 0, 6, 3, {0}},       /* all loaded a checkpoint */
+        {{9, 9, 9}, 6, 0, 6, 3, {0}},       /* all went back to a snapshot */
+        {{5, 7, 6}, 6, RK_EDATA, 0, 0, {0}},
     };
 
     (void)state;
@@ -95,8 +92,7 @@ static void progress_finds_who_lacks_what(void **state)
         struct progress progress;
 
         for (uint32_t h = 0; h < 3; h++)
-            host[h] = (struct progress_host){.complete_step = row[r].complete[h],
-                                             .takes_state = row[r].takes[h]};
+            host[h] = (struct progress_host){.complete_step = row[r].complete[h]};
         assert_int_equal(progress_read(host, 3, row[r].deal, &progress, NULL), row[r].rc);
         if (row[r].rc != 0)
             continue;

@@ -10,6 +10,7 @@ REKNIT_BUILD names the build folder (default: build/release of this tree).
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ CHARGPT = os.path.join(BUILD, "bin", "chargpt")
 SANITIZED = "asan" in os.path.basename(BUILD)
 DEADLINE = 180 if SANITIZED else 90  # no job of these tests takes longer; one that does hangs
 ENDED = (None, "Z", "X")
+OURS = ("reknit", "rk-", "ompi.", "openmpi-sessions", "pmix", "vader")  # what we make in /tmp
 
 
 def program(name):
@@ -81,6 +83,11 @@ def processes_with(setting):
 def processes_of(job):
     """{pid: command line} of all living processes of a job."""
     return processes_with(f"REKNIT_JOB={job}")
+
+
+def is_named(entry, name):
+    """Whether a name stands in a file's name as a word of its own."""
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", entry) is not None
 
 
 def is_mapped(path):
@@ -258,8 +265,10 @@ class JobTest(unittest.TestCase):
                 ours.update(processes_of(name))
             left[:] = [f"process {pid}: {line}" for pid, line in ours.items()]
             left.extend(files_under(self.temporary) + files_under(self.runtime))
-            left.extend("/tmp/" + e for e in os.listdir("/tmp") if any(n in e for n in names))
+            left.extend("/tmp/" + e for e in os.listdir("/tmp")
+                        if e.startswith(OURS) and any(is_named(e, n) for n in names))
             new = set(os.listdir("/dev/shm")) - self.shared_before
+            new = {e for e in new if not os.path.isdir("/dev/shm/" + e)}  # the unit tests' folders
             left.extend("/dev/shm/" + e for e in new if not is_mapped("/dev/shm/" + e))
             return not left
 

@@ -110,9 +110,10 @@ static void body_small(struct core_event *event, const uint8_t *in)
         event->closed.ended = in[4] & 1;
     else if (event->kind == CORE_EV_PROGRESS || event->kind == CORE_EV_SNAPSHOT)
         event->snapshot.step = in[4]; /* PROGRESS: its position */
-    else if (event->kind == CORE_EV_CHECKPOINTS)
+    else if (event->kind == CORE_EV_CHECKPOINTS) {
         event->checkpoints.step = in[4] & 1 ? in[4] : CORE_NONE;
-    else if (event->kind == CORE_EV_STOP)
+        event->checkpoints.damaged = in[4] & 2;
+    } else if (event->kind == CORE_EV_STOP)
         event->stop.signal = in[4] & 15;
     else /* a job, a ticket, a number of workers */
         event->carrier.job = in[4] % 32;

@@ -513,6 +513,7 @@ static bool on_other(const struct words *words, struct core_event *event)
     } else if (strcmp(verb, "found") == 0) {
         event->kind = CORE_EV_CHECKPOINTS;
         event->checkpoints.step = number(words, "step", CORE_NONE);
+        event->checkpoints.damaged = flag(words, "damaged");
     } else if (strcmp(verb, "launch_failed") == 0) {
         event->kind = CORE_EV_LAUNCH_FAILED;
         event->launch_failed.ticket = (uint32_t)number(words, "ticket", 0);

@@ -104,16 +104,24 @@ bool freeze_knows(const struct agent *agent, const struct rank *rank)
 /* ---- go ---------------------------------------------------------------------------------------
  */
 
+/* The seat of a member.  Where the others had their go before, it may have left and ended already
+ * (a job that is resumed at its end has no step to wait in): then its seat is a ghost's. */
 static int find_seat(const struct agent *agent, uint64_t worker, uint32_t slot)
 {
+    int gone = RK_ENOENT;
+
     for (uint32_t s = 0; s < ARENA_SEATS; s++) {
         const struct arena_seat *seat = &agent->arena.header->seat[s];
+        uint32_t state = atomic_load(&seat->state);
 
-        if (atomic_load(&seat->state) == ARENA_SEAT_TAKEN && atomic_load(&seat->worker) == worker &&
-            atomic_load(&seat->slot) == slot)
+        if (atomic_load(&seat->worker) != worker || atomic_load(&seat->slot) != slot)
+            continue;
+        if (state == ARENA_SEAT_TAKEN)
             return (int)s;
+        if (state == ARENA_SEAT_GHOST && atomic_load(&seat->left))
+            gone = (int)s;
     }
-    return RK_ENOENT;
+    return gone;
 }
 
 static void mark_members(struct agent *agent)

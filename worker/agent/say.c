@@ -219,6 +219,7 @@ void say_rank_exited(struct agent *agent, const struct rank *rank, uint64_t dete
     exited.detect_ns = detect;
     exited.joined = rank->joined;
     exited.left = rank->left;
+    exited.position = rank->left ? rank->position : 0;
     exited.last_lines = tail;
     say(agent, RK__ENVELOPE__BODY_RANK_EXITED, &exited);
     say_heartbeat_soon(agent);

@@ -116,6 +116,8 @@ struct checkpoint_info {
     uint64_t bytes;            /* of all its files; committed ones only */
     uint32_t writers;          /* committed ones only */
     struct checkpoint_run run; /* committed ones only */
+    int code;                  /* of rejected ones: RK_EDATA, RK_EVERSION, or what kept us from
+                                * telling (RK_EIO, RK_EACCES, ...) */
     char reason[256];          /* why it is not committed; "" when it is */
 };
 

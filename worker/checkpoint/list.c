@@ -71,6 +71,7 @@ static int examine(const char *root, struct checkpoint_info *info)
     }
     if (rc != 0) {
         info->status = CHECKPOINT_REJECTED;
+        info->code = rc;
         snprintf(info->reason, sizeof info->reason, "%.*s", (int)sizeof info->reason - 1, why.text);
     }
     return 0;

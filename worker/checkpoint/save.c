@@ -27,7 +27,7 @@ static int check_space(const char *root, uint64_t need, struct rk_why *why)
     available = (uint64_t)status.f_bavail * status.f_frsize;
     if (available < need)
         return rk_fail(why, RK_ENOSPC,
-                       "%s has %" PRIu64 " bytes free, a checkpoint needs %" PRIu64
+                       "no space: %s has %" PRIu64 " bytes free, a checkpoint needs %" PRIu64
                        "; make room there (reknit checkpoint prune) or use another directory",
                        root, available, need);
     return 0;
