@@ -44,7 +44,8 @@ void carriers_prepare(struct core *core, struct plan *plan)
         core->host[core->plan_hosts[h]].carrier_job = core->carrier_job;
     action = core_emit(core, CORE_DO_CARRIERS);
     action->job = core->carrier_job;
-    action->worker = core->worker[runner(core)].id;
+    core->carrier_runner = runner(core);
+    action->worker = core->worker[core->carrier_runner].id;
     core->carrier_retries++;
 }
 
@@ -72,8 +73,21 @@ void carriers_event(struct core *core, uint32_t index, const struct core_event *
         carriers_lost(core);
     } else if (host->carrier_up != core->carrier_job) {
         host->carrier_up = core->carrier_job;
+        host->carrier_worker = index;
         core->carrier_up++;
     }
+}
+
+/* mpirun and carriers are children of agents and die with them, and nobody is left to say so. */
+void carriers_worker_lost(struct core *core, uint32_t index)
+{
+    const struct host *host = &core->host[core->worker[index].host];
+
+    if (core->carrier_hosts == 0 || host->carrier_job != core->carrier_job)
+        return;
+    if (index == core->carrier_runner || host->carrier_up != core->carrier_job ||
+        host->carrier_worker == index)
+        core->carrier_broken = true;
 }
 
 void carriers_tick(struct core *core)

@@ -333,6 +333,7 @@ void worker_lost(struct core *core, uint32_t index, enum core_reason reason, uin
     bool finished = going == 0 && worker->count[CORE_RANK_LEFT] + worker->count[CORE_RANK_DONE];
 
     form_worker_lost(core, worker);
+    carriers_worker_lost(core, index);
     ranks_forget(core, worker);
     place_leave(core, worker);
     worker_set(core, worker, CORE_WORKER_LOST);

@@ -77,6 +77,7 @@ bool recover_hello(struct core *core, uint32_t index, const struct core_event *e
     plan_heard(core, event);
     if (job) {
         core->host[worker->host].carrier_up = job;
+        core->host[worker->host].carrier_worker = index;
         core->carrier_job = job > core->carrier_job ? job : core->carrier_job;
     }
     return true;

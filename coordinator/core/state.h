@@ -120,6 +120,7 @@ struct host {
     uint64_t walk; /* the last walk that met it */
     uint32_t index, first, fill;
     uint32_t carrier_job, carrier_up; /* jobs */
+    uint32_t carrier_worker;          /* entry under whose agent the carrier that is up runs */
     uint64_t asked_snapshot;          /* the request that it has answered */
 };
 
@@ -297,6 +298,7 @@ struct core {
 
     /* carriers.c */
     uint32_t carrier_job, carrier_up, carrier_hosts, carrier_retries;
+    uint32_t carrier_runner; /* entry whose agent runs mpirun */
     uint64_t carrier_since;
     bool carrier_broken;
 
@@ -449,6 +451,7 @@ const char *checkpoint_event_name(enum checkpoint_event event);
 /* ---- carriers.c ------------------------------------------------------------------------------ */
 
 void carriers_prepare(struct core *core, struct plan *plan);
+void carriers_worker_lost(struct core *core, uint32_t index);
 void carriers_event(struct core *core, uint32_t index, const struct core_event *event);
 void carriers_tick(struct core *core);
 uint64_t carriers_deadline(const struct core *core);
