@@ -236,6 +236,7 @@ static void stop(struct core *core, const struct core_event *event)
     if (event->kind == CORE_EV_STOP && !core->stopping) {
         core->stopping = true;
         core->stop_signal = event->stop.signal;
+        finish_hurry(core);
         record_later(core);
         return;
     }

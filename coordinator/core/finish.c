@@ -48,6 +48,13 @@ enum core_job_state finish_broken(struct core *core)
     return CORE_JOB_FORMING;
 }
 
+/* Somebody wants it over: who has not left by then is not waited for. */
+void finish_hurry(struct core *core)
+{
+    if (core->state == CORE_JOB_FINISHING && core->grace == CORE_NONE)
+        core->grace = core->time + GRACE * core->config.silence;
+}
+
 bool finish_over(struct core *core)
 {
     uint32_t alive = core->count[CORE_RANK_READY] + core->count[CORE_RANK_MEMBER];

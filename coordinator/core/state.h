@@ -481,6 +481,7 @@ enum core_job_state finish_start(struct core *core);
 enum core_job_state finish_broken(struct core *core);
 enum core_job_state finish_end(struct core *core);
 enum core_job_state finish_failed(struct core *core);
+void finish_hurry(struct core *core);
 bool finish_over(struct core *core);
 
 /* ---- record.c -------------------------------------------------------------------------------- */
