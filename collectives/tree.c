@@ -119,10 +119,10 @@ static void sum_block(const struct tree_part *parts, uint32_t part_count, struct
                       size_t from, size_t count, float *out)
 {
     float scratch[TREE_MAX_LEVEL + 2][BLOCK];
-    struct open_node open[TREE_MAX_LEVEL + 2];
-    uint32_t depth = 0;
+    struct open_node open[TREE_MAX_LEVEL + 2] = {{parts[0].node, parts[0].data + from}};
+    uint32_t depth = 1;
 
-    for (uint32_t p = 0; p < part_count; p++) {
+    for (uint32_t p = 1; p < part_count; p++) {
         open[depth].node = parts[p].node;
         open[depth].value = parts[p].data + from;
         depth = join_top(open, depth + 1, count, scratch);
