@@ -451,14 +451,17 @@ static void on_new(struct core *core, uint32_t none, const struct core_event *ev
     const struct core_worker_status *status = event->hello.status;
     uint32_t index;
 
+    /* Who comes when the end is near is not needed; who was there before the coordinator is. */
+    bool late = core->ending && !core->adopting;
+
     (void)none;
     if (!empty_handed(event) && !core->adopting) {
         refuse_to(core, event->worker, RK_EFENCED);
         return;
     }
     if (event->worker.value == 0 || event->hello.host.value == 0 || status->slots == 0 ||
-        status->slots > core->config.max_slots || core->ending) {
-        refuse_to(core, event->worker, core->ending ? RK_EFENCED : RK_EINVAL);
+        status->slots > core->config.max_slots || late) {
+        refuse_to(core, event->worker, late ? RK_EFENCED : RK_EINVAL);
         return;
     }
     index = worker_new(core, event);

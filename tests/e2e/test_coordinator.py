@@ -3,9 +3,9 @@ import signal
 import time
 import unittest
 
-from reknit_test import JobTest, chargpt, kill, process_state, ranks_of
+from reknit_test import JobTest, chargpt, kill, process_state, ranks_of, wait_for
 
-STEPS = 250
+STEPS = 600
 PACE = 20
 ALONE = 2.0  # seconds without a coordinator
 
@@ -45,6 +45,19 @@ class Coordinator(JobTest):
     def test_rank_lost_while_it_is_gone(self):
         job, _, _ = self.takeover(lose_rank=True)
         job.recovered_in_place(1)
+
+    def test_ends_while_it_is_gone(self):
+        """All ranks finish and leave without a coordinator: the next one saves what they left."""
+        folder = self.path("c")
+        job = self.job("--workers", "3", "--", *chargpt(120, 10), checkpoints=folder)
+        before = job.wait_whole(3, 10)
+        kill(job.process.pid, number=signal.SIGSTOP)
+        kill(before["coordinator_pid"])
+        wait_for(lambda: all(process_state(r["pid"]) is None for r in ranks_of(before).values()),
+                 "the end of all ranks")
+        kill(job.process.pid, number=signal.SIGCONT)
+        job.finishes()
+        self.assertEqual(self.digest(folder), self.reference(120))
 
     def test_again_and_again(self):
         """Three coordinators of one job; the supervisor starts each next one by itself."""

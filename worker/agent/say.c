@@ -91,7 +91,8 @@ static void fill_status(const struct agent *agent, const struct rank *rank)
     status->generation = rank->generation;
     if (rank->left || rank->done) {
         status->position = rank->position;
-        status->has_state = rank_alive(rank);
+        /* how far it came is known, though the process may be gone: its state lies in the arena */
+        status->has_state = rank->left || rank->position > 0;
     } else if (seat != NULL && rank->joined) {
         status->has_state = atomic_load(&seat->has_state) != 0;
         status->position = atomic_load(&seat->position);
