@@ -39,9 +39,9 @@ int merge_seal(struct merge *merge, uint32_t shards, struct rk_why *why);
 uint32_t slice_packet_count(uint32_t vectors);
 
 /* How far the hosts are.  The step to go on with is the furthest; `giver` has the result of the
- * step before it and those with lags[h] lack it.  Hosts that are further
- * from `deal_step` than a rank can be count as at `deal_step`; one that takes the state for a new
- * rank may yet have ranks that wait for the result. */
+ * step before it and those with lags[h] lack it.  Hosts that are further from `deal_step` than a
+ * rank can be count as at `deal_step`; one that takes the state for a new rank may yet have ranks
+ * that wait for the result. */
 struct progress {
     uint64_t step;
     uint32_t giver; /* hosts: nobody needs to give */
