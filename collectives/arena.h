@@ -64,6 +64,9 @@
 #define ARENA_REPORTS 8u
 #define ARENA_NO_STEP UINT64_MAX
 
+/* Of float32 gradients between hosts; float64 ones travel as they are. */
+enum arena_wire { ARENA_WIRE_F32, ARENA_WIRE_BF16 };
+
 /* What a generation means to the ranks of one host. */
 struct arena_member {
     uint32_t seat;
@@ -88,6 +91,7 @@ struct arena_plan {
     uint32_t give_state; /* 1: a local rank at deal_step must leave its state in a snapshot */
     uint32_t take_state; /* 1: the carrier or the loader brings the state of deal_step here */
     uint32_t state_host; /* host_index of the host that gives the state to the others */
+    uint32_t wire;       /* enum arena_wire: how gradients travel between hosts */
     uint32_t local_count;
     struct arena_member local[ARENA_SEATS]; /* the members on this host, by rising index */
     uint64_t done[RK_MAX_SHARDS / 64];      /* shards of deal_step that need no dealing */

@@ -14,14 +14,16 @@
 #include <unistd.h>
 
 /* Measured with Open MPI 4.1.4.  Without if_base_do_not_resolve mpirun asks the DNS for the names
- * of our hosts, which nobody knows; plm and ras keep it from taking a batch system's hosts; han
- * crashes, and the rest keeps one carrier's death from being everybody's. */
+ * of our hosts, which nobody knows; a packet of carriers goes out at once when it is below the
+ * eager limit, and else costs a trip there and back before; plm and ras keep it from taking a batch
+ * system's hosts; han crashes, and the rest keeps one carrier's death from being everybody's. */
 static const struct {
     const char *name;
     const char *value;
 } settings[] = {
     {"pml", "ob1"},
     {"btl", "tcp,self"},
+    {"btl_tcp_eager_limit", "131072"},
     {"coll", "^han"},
     {"mpi_yield_when_idle", "1"},
     {"odls_base_sigkill_timeout", "0"},

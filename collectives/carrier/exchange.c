@@ -1,17 +1,13 @@
-/* One step between hosts: each sums its slice of the vector from the nodes of all, and gives it to
- * all, packet by packet, so that summing and both directions of the wire overlap; see talk.h. */
+/* One step between hosts: what comes in, and the sums; what goes out is in give.c; see talk.h. */
 #include "collectives/carrier/talk.h"
 
 #include <string.h>
 
+#define BLOCK 1024u
+
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
-}
-
-static struct slice slice_at(const struct talk *talk, uint32_t host)
-{
-    return slice_of(talk->elements, talk->plan.hosts, host);
 }
 
 void exchange_begin(struct talk *talk, uint64_t step)
@@ -21,17 +17,19 @@ void exchange_begin(struct talk *talk, uint64_t step)
     talk->ready_count = 0;
     talk->merged = false;
     talk->completed = false;
-    talk->summed = 0;
+    talk->ready_from = talk->open_from = order_buckets(&talk->order);
+    walk_start(&talk->order, talk->plan.host_index, &talk->sum);
     merge_clear(&talk->merge);
     for (uint32_t h = 0; h < talk->plan.hosts; h++) {
         struct talk_host *host = &talk->host[h];
 
         host->ready = false;
         host->told_ready = false;
+        host->complete = false;
         host->vectors = 0;
-        host->parts_sent = 0;
-        host->slice_sent = 0;
-        host->slice_got = 0;
+        walk_start(&talk->order, h, &host->parts);
+        walk_start(&talk->order, h, &host->taken);
+        host->given = talk->sum;
     }
 }
 
@@ -79,6 +77,7 @@ static int gather_pieces(struct talk *talk, struct rk_why *why)
 
 int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why)
 {
+    struct talk_host *self = &talk->host[talk->plan.host_index];
     int rc;
 
     if (!ranks_are_ready(talk) || talk_frozen(talk))
@@ -86,100 +85,12 @@ int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why)
     rc = gather_pieces(talk, why);
     if (rc != 0)
         return rc;
-    talk->host[talk->plan.host_index].ready = true;
+    self->ready = true;
+    self->vectors = talk->node_count;
     talk->ready_count++;
     talk->phase = TALK_STEP;
     *moved = true;
     return 0;
-}
-
-/* ---- sending --------------------------------------------------------------------------------- */
-
-static int send_ready(struct talk *talk, uint32_t host, struct packet *packet, bool *moved,
-                      struct rk_why *why)
-{
-    talk_head(talk, packet, PACKET_READY);
-    packet->header.from = arena_plan_lineage(&talk->plan, talk->step);
-    packet->header.count = talk->node_count;
-    memcpy(packet->payload, talk->node, talk->node_count * sizeof talk->node[0]);
-    talk->host[host].told_ready = true;
-    return talk_send(talk, host, moved, why);
-}
-
-/* Sums the next elements of `host`'s slice, one vector for each of our nodes. */
-static int send_part(struct talk *talk, uint32_t host, struct packet *packet, bool *moved,
-                     struct rk_why *why)
-{
-    struct talk_host *to = &talk->host[host];
-    struct slice slice = slice_at(talk, host);
-    uint64_t from = slice.from + to->parts_sent;
-    size_t count = smaller(slice_packet_count(talk->node_count), slice.count - to->parts_sent);
-    float *values = (float *)(void *)packet->payload;
-
-    talk_head(talk, packet, PACKET_PART);
-    packet->header.from = from;
-    packet->header.count = (uint32_t)count;
-    packet->header.vectors = talk->node_count;
-    for (uint32_t n = 0; n < talk->node_count; n++) {
-        uint32_t first = talk->node_from[n];
-        uint32_t parts = talk->node_from[n + 1] - first;
-
-        for (uint32_t p = 0; p < parts; p++)
-            talk->part[p] = (struct tree_part){.node = talk->piece[first + p].node,
-                                               .data = talk->piece[first + p].data};
-        tree_sum(talk->part, parts, talk->node[n], from, count, values + n * count - from);
-    }
-    to->parts_sent += count;
-    return talk_send(talk, host, moved, why);
-}
-
-static int send_slice(struct talk *talk, uint32_t host, struct packet *packet, uint64_t count,
-                      bool *moved, struct rk_why *why)
-{
-    struct talk_host *to = &talk->host[host];
-    uint64_t from = slice_at(talk, talk->plan.host_index).from + to->slice_sent;
-
-    talk_head(talk, packet, PACKET_SLICE);
-    packet->header.from = from;
-    packet->header.count = (uint32_t)count;
-    memcpy(packet->payload, arena_result(talk->arena) + from, count * sizeof(float));
-    to->slice_sent += count;
-    return talk_send(talk, host, moved, why);
-}
-
-/* Fills one packet for `host` if there is room and something to say.  Parts first: others wait for
- * them, and for slices only the ranks do. */
-static int send_next(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why)
-{
-    struct talk_host *to = &talk->host[host];
-    uint64_t own = slice_at(talk, talk->plan.host_index).count;
-    uint64_t there = talk->summed - to->slice_sent;
-    struct packet *packet = wires_slot(talk->wires, to->peer);
-
-    if (packet == NULL || talk_frozen(talk))
-        return 0;
-    if (!to->told_ready)
-        return send_ready(talk, host, packet, moved, why);
-    if (talk->node_count != 0 && to->parts_sent < slice_at(talk, host).count)
-        return send_part(talk, host, packet, moved, why);
-    if (there >= PACKET_FLOATS || (there != 0 && talk->summed == own))
-        return send_slice(talk, host, packet, smaller(there, PACKET_FLOATS), moved, why);
-    return 0;
-}
-
-static bool all_is_sent(const struct talk *talk)
-{
-    uint64_t own = slice_at(talk, talk->plan.host_index).count;
-
-    for (uint32_t h = 0; h < talk->plan.hosts; h++) {
-        const struct talk_host *to = &talk->host[h];
-
-        if (h != talk->plan.host_index &&
-            (!to->told_ready || to->slice_sent < own ||
-             (talk->node_count != 0 && to->parts_sent < slice_at(talk, h).count)))
-            return false;
-    }
-    return true;
 }
 
 /* ---- receiving ------------------------------------------------------------------------------- */
@@ -207,15 +118,20 @@ static int hear_ready(struct talk *talk, uint32_t host, const struct packet *pac
 static int hear_slice(struct talk *talk, uint32_t host, const struct packet *packet,
                       struct rk_why *why)
 {
-    struct slice slice = slice_at(talk, host);
-    struct talk_host *from = &talk->host[host];
+    struct walk *walk = &talk->host[host].taken;
+    uint64_t at = walk->at;
+    uint64_t count = packet->header.count;
+    bool narrow = (packet->header.flags & PACKET_NARROW) != 0;
+    float *result = arena_result(talk->arena) + at;
 
-    if (talk->phase != TALK_STEP || packet->header.from != slice.from + from->slice_got ||
-        packet->header.count > slice.count - from->slice_got)
-        return rk_fail(why, RK_EPROTO, "host %u sends sums that are not its slice", host);
-    memcpy(arena_result(talk->arena) + packet->header.from, packet->payload,
-           packet->header.count * sizeof(float));
-    from->slice_got += packet->header.count;
+    if (talk->phase != TALK_STEP || talk->order.gather || packet->header.from != at ||
+        narrow != give_is_narrow(talk, at) || count != walk_run(&talk->order, walk, count))
+        return rk_fail(why, RK_EPROTO, "host %u sends sums that are not its to make", host);
+    if (narrow)
+        narrow_unpack((const uint16_t *)(const void *)packet->payload, count, result);
+    else
+        memcpy(result, packet->payload, count * sizeof(float));
+    walk_pass(&talk->order, host, walk, count);
     return 1;
 }
 
@@ -227,6 +143,8 @@ int exchange_packet(struct talk *talk, uint32_t host, const struct packet *packe
     if (packet->header.step < talk->step)
         return rk_fail(why, RK_EPROTO, "host %u sends of step %llu in step %llu", host,
                        (unsigned long long)packet->header.step, (unsigned long long)talk->step);
+    if (packet->header.flags & PACKET_COMPLETE)
+        talk->host[host].complete = true;
     if (packet->header.kind == PACKET_READY)
         return hear_ready(talk, host, packet, why);
     if (packet->header.kind == PACKET_SLICE)
@@ -236,34 +154,43 @@ int exchange_packet(struct talk *talk, uint32_t host, const struct packet *packe
 
 /* ---- summing --------------------------------------------------------------------------------- */
 
+static bool sends_parts(const struct talk *talk, uint32_t host)
+{
+    return host != talk->plan.host_index && talk->host[host].vectors != 0;
+}
+
 /* The part of `host` that holds element `at`: *part is NULL when it is not there yet. */
 static int part_at(struct talk *talk, uint32_t host, uint64_t at, const struct packet **part,
                    struct rk_why *why)
 {
     const struct packet *packet = wires_head(talk->wires, talk->host[host].peer);
+    const struct packet_header *header;
+    bool narrow = give_is_narrow(talk, at);
 
     *part = NULL;
     if (packet == NULL || packet->header.word != talk->plan.word ||
         packet->header.kind != PACKET_PART || packet->header.step != talk->step)
         return 0;
-    if (packet->header.vectors != talk->host[host].vectors || packet->header.from > at ||
-        packet->header.count == 0 || packet->header.from + packet->header.count <= at)
+    header = &packet->header;
+    if (header->vectors != (narrow ? 1 : talk->host[host].vectors) ||
+        narrow != ((header->flags & PACKET_NARROW) != 0) || header->from > at ||
+        header->from + header->count <= at || header->from + header->count > talk->sum.end)
         return rk_fail(why, RK_EPROTO, "host %u sends parts out of order", host);
     *part = packet;
     return 0;
 }
 
-/* How many elements from `at` on all hosts' parts have: 0 when one is missing. */
-static int range_of(struct talk *talk, uint64_t at, uint64_t *count, struct rk_why *why)
+/* How many elements from where the sum stands all hosts' parts have: 0 when one is missing. */
+static int range_of(struct talk *talk, uint64_t *count, struct rk_why *why)
 {
-    struct slice slice = slice_at(talk, talk->plan.host_index);
+    uint64_t at = talk->sum.at;
 
-    *count = smaller(PACKET_FLOATS, slice.from + slice.count - at);
+    *count = walk_run(&talk->order, &talk->sum, PACKET_FLOATS);
     for (uint32_t h = 0; h < talk->plan.hosts; h++) {
         const struct packet *part;
         int rc;
 
-        if (h == talk->plan.host_index || talk->host[h].vectors == 0)
+        if (!sends_parts(talk, h))
             continue;
         rc = part_at(talk, h, at, &part, why);
         if (rc != 0)
@@ -275,8 +202,8 @@ static int range_of(struct talk *talk, uint64_t at, uint64_t *count, struct rk_w
     return 0;
 }
 
-/* Sums elements at .. at + count - 1 into the result. */
-static void sum_range(struct talk *talk, uint64_t at, uint64_t count)
+/* Sums elements at .. at + count - 1 into the result, as the tree says. */
+static void sum_exact(struct talk *talk, uint64_t at, uint64_t count)
 {
     struct tree_node root = {.level = (uint16_t)tree_log2(talk->plan.shards)};
 
@@ -297,14 +224,57 @@ static void sum_range(struct talk *talk, uint64_t at, uint64_t count)
     tree_sum(talk->part, talk->merge.count, root, at, count, arena_result(talk->arena));
 }
 
-/* Gives the windows of parts that end at `at` free. */
+/* What `host` brings to elements at .. at + count - 1, rounded already unless only we use it. */
+static void narrow_values(struct talk *talk, uint32_t host, uint64_t at, size_t count, float *out)
+{
+    const struct packet *packet;
+
+    if (host == talk->plan.host_index && !talk->order.gather) {
+        give_sum(talk, at, count, out);
+    } else if (host == talk->plan.host_index) {
+        narrow_unpack(talk->narrow->packed + at, count, out);
+    } else {
+        packet = wires_head(talk->wires, talk->host[host].peer);
+        narrow_unpack((const uint16_t *)(const void *)packet->payload + (at - packet->header.from),
+                      count, out);
+    }
+}
+
+/* Sums them host after host; a sum that goes to others is rounded, for us too. */
+static void sum_narrow(struct talk *talk, uint64_t at, uint64_t count)
+{
+    float *result = arena_result(talk->arena);
+    float sum[BLOCK];
+    float one[BLOCK];
+
+    for (uint64_t end = at + count; at < end; at += BLOCK) {
+        size_t block = smaller(BLOCK, end - at);
+
+        memset(sum, 0, sizeof sum);
+        for (uint32_t h = 0; h < talk->plan.hosts; h++) {
+            if (talk->host[h].vectors == 0)
+                continue;
+            narrow_values(talk, h, at, block, one);
+            for (size_t i = 0; i < block; i++)
+                sum[i] += one[i];
+        }
+        if (talk->order.gather) {
+            memcpy(result + at, sum, block * sizeof *sum);
+        } else {
+            narrow_pack(sum, block, talk->narrow->residual + at, talk->narrow->packed + at);
+            narrow_unpack(talk->narrow->packed + at, block, result + at);
+        }
+    }
+}
+
+/* Gives the windows of parts that end where the sum now stands free. */
 static int pop_parts(struct talk *talk, uint64_t at, struct rk_why *why)
 {
     for (uint32_t h = 0; h < talk->plan.hosts; h++) {
         const struct packet *packet;
         int rc;
 
-        if (h == talk->plan.host_index || talk->host[h].vectors == 0)
+        if (!sends_parts(talk, h))
             continue;
         packet = wires_head(talk->wires, talk->host[h].peer);
         if (packet->header.from + packet->header.count != at)
@@ -318,18 +288,20 @@ static int pop_parts(struct talk *talk, uint64_t at, struct rk_why *why)
 
 static int sum_next(struct talk *talk, bool *moved, struct rk_why *why)
 {
-    struct slice slice = slice_at(talk, talk->plan.host_index);
-    uint64_t at = slice.from + talk->summed;
+    uint64_t at = talk->sum.at;
     uint64_t count;
     int rc;
 
-    if (talk->summed == slice.count || talk_frozen(talk))
+    if (walk_is_over(&talk->sum) || talk->sum.bucket < talk->open_from || talk_frozen(talk))
         return 0;
-    rc = range_of(talk, at, &count, why);
+    rc = range_of(talk, &count, why);
     if (rc != 0 || count == 0)
         return rc;
-    sum_range(talk, at, count);
-    talk->summed += count;
+    if (give_is_narrow(talk, at))
+        sum_narrow(talk, at, count);
+    else
+        sum_exact(talk, at, count);
+    walk_pass(&talk->order, talk->plan.host_index, &talk->sum, count);
     *moved = true;
     return pop_parts(talk, at + count, why);
 }
@@ -338,12 +310,11 @@ static int sum_next(struct talk *talk, bool *moved, struct rk_why *why)
 
 static bool result_is_whole(const struct talk *talk)
 {
-    for (uint32_t h = 0; h < talk->plan.hosts; h++) {
-        uint64_t have = h == talk->plan.host_index ? talk->summed : talk->host[h].slice_got;
-
-        if (have < slice_at(talk, h).count)
+    if (!walk_is_over(&talk->sum))
+        return false;
+    for (uint32_t h = 0; !talk->order.gather && h < talk->plan.hosts; h++)
+        if (h != talk->plan.host_index && !walk_is_over(&talk->host[h].taken))
             return false;
-    }
     return true;
 }
 
@@ -356,12 +327,14 @@ static int seal(struct talk *talk, struct rk_why *why)
 
 int exchange_step(struct talk *talk, bool *moved, struct rk_why *why)
 {
+    uint32_t hosts = talk->plan.hosts;
     int rc = 0;
 
-    for (uint32_t h = 0; rc == 0 && h < talk->plan.hosts; h++)
-        if (h != talk->plan.host_index)
-            rc = send_next(talk, h, moved, why);
-    if (rc != 0 || talk->ready_count < talk->plan.hosts)
+    give_open(talk, moved);
+    /* Each begins with another: nobody is sent to by all at once. */
+    for (uint32_t i = 1; rc == 0 && i < hosts; i++)
+        rc = give_next(talk, (talk->plan.host_index + i) % hosts, moved, why);
+    if (rc != 0 || talk->ready_count < hosts)
         return rc;
     if (!talk->merged)
         rc = seal(talk, why);
@@ -374,7 +347,7 @@ int exchange_step(struct talk *talk, bool *moved, struct rk_why *why)
         arena_complete(talk->arena, talk->step);
         *moved = true;
     }
-    if (talk->completed && all_is_sent(talk)) {
+    if (talk->completed && give_is_over(talk)) {
         exchange_begin(talk, talk->step + 1);
         *moved = true;
     }

@@ -36,6 +36,7 @@ struct carrier {
     rk_word acked; /* newest */
     struct arena arena;
     struct wires *wires;
+    struct narrow narrow;
 };
 
 static _Noreturn void leave(int code)
@@ -207,7 +208,8 @@ static void serve(struct carrier *carrier, const struct arena_plan *plan)
     struct talk *talk = NULL;
     uint64_t still_since = 0;
     uint32_t turn = 0;
-    int rc = talk_new(&carrier->arena, carrier->wires, carrier->block, plan, &talk, &why);
+    int rc = talk_new(&carrier->arena, carrier->wires, &carrier->narrow, carrier->block, plan,
+                      &talk, &why);
 
     rk_debug("word %llx: host %u of %u", (unsigned long long)plan->word, plan->host_index,
              plan->hosts);

@@ -11,7 +11,8 @@ uint64_t packet_payload_bytes(const struct packet_header *header)
     case PACKET_READY:
         return header->count * (uint64_t)sizeof(struct tree_node);
     default:
-        return header->count * (uint64_t)sizeof(float) * header->vectors;
+        return header->count * (uint64_t)header->vectors *
+               (header->flags & PACKET_NARROW ? sizeof(uint16_t) : sizeof(float));
     }
 }
 

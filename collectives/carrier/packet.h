@@ -5,9 +5,10 @@
  *   HELLO    once for each word, to all: who I am under it and how far my host is
  *   RESULT   the sum of the last finished step, for hosts that lack it
  *   STATE    the snapshot of the step that is dealt, for hosts that must take it
- *   READY    my ranks are done with a step; the payload lists the nodes that I have
- *   PART     values of these nodes, for the host that sums the slice they lie in
- *   SLICE    sums of my slice, for all
+ *   READY    my ranks are in a step and have finished those before; the payload lists the nodes
+ *            with which they will end it
+ *   PART     values of these nodes, for the host that sums the elements, or for all
+ *   SLICE    sums of what I sum, for all
  *
  * Seen by carriers of one build on one kind of processor only, so it is plain memory. */
 #ifndef RK_COLLECTIVES_CARRIER_PACKET_H
@@ -16,7 +17,8 @@
 #include "collectives/arena.h"
 
 #define PACKET_MAGIC UINT32_C(0x314b5052)
-#define PACKET_PAYLOAD (UINT32_C(256) << 10)
+/* Small enough that a link is never long busy with one, and that MPI sends it at once. */
+#define PACKET_PAYLOAD (UINT32_C(64) << 10)
 #define PACKET_FLOATS (PACKET_PAYLOAD / (uint32_t)sizeof(float))
 
 enum packet_kind {
@@ -29,6 +31,10 @@ enum packet_kind {
     PACKET_KINDS
 };
 
+/* PART, SLICE: the elements are bfloat16.  READY, PART: all of the step's buckets are ready. */
+#define PACKET_NARROW 1u
+#define PACKET_COMPLETE 2u
+
 struct packet_header {
     uint32_t magic;
     uint16_t kind;
@@ -38,7 +44,9 @@ struct packet_header {
     uint64_t from;    /* first element; STATE: first byte; READY: lineage of the nodes */
     uint32_t count;   /* elements of a vector; STATE: bytes; READY: nodes; HELLO: 1 */
     uint32_t vectors; /* PART: how many, one after the other; else 1 */
-    uint64_t spare[3];
+    uint32_t flags;
+    uint32_t reserved; /* 0 */
+    uint64_t spare[2];
 };
 
 struct packet {
@@ -58,6 +66,8 @@ struct packet_hello {
     uint32_t job;
     uint64_t complete_step;
     uint32_t needs_state; /* it takes the state and does not have it yet */
+    uint32_t vectors;     /* nodes that an even deal gives to my ranks */
+    uint32_t wire;        /* enum arena_wire */
     uint32_t reserved;    /* 0 */
 };
 

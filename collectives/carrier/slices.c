@@ -23,9 +23,9 @@ struct slice slice_of(uint64_t elements, uint32_t hosts, uint32_t host)
     return (struct slice){.from = from, .count = slice_edge(elements, hosts, host + 1) - from};
 }
 
-uint32_t slice_packet_count(uint32_t vectors)
+uint32_t slice_packet_count(uint32_t vectors, uint32_t size)
 {
-    uint32_t count = PACKET_FLOATS / vectors;
+    uint32_t count = PACKET_PAYLOAD / size / vectors;
 
     return count > LINE_FLOATS ? count / LINE_FLOATS * LINE_FLOATS : count;
 }

@@ -35,8 +35,8 @@ int merge_add(struct merge *merge, uint32_t shards, uint32_t host, const struct 
 /* Sorts by place.  RK_EDATA when a shard is missing. */
 int merge_seal(struct merge *merge, uint32_t shards, struct rk_why *why);
 
-/* Elements of `vectors` vectors that go into one packet. */
-uint32_t slice_packet_count(uint32_t vectors);
+/* Elements of `vectors` vectors, each of `size` bytes, that go into one packet. */
+uint32_t slice_packet_count(uint32_t vectors, uint32_t size);
 
 /* How far the hosts are.  The step to go on with is the furthest; `giver` has the result of the
  * step before it and those with lags[h] lack it.  Hosts that are further from `deal_step` than a

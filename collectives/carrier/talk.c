@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BUCKET_ELEMENTS (UINT64_C(1) << 18)
 #define MEET_PATIENCE (30 * RK_S)
 #define MOVE_PATIENCE (10 * RK_S)
 
@@ -31,7 +32,7 @@ int talk_send(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why)
     return wires_send(talk->wires, talk->host[host].peer, why);
 }
 
-int talk_new(struct arena *arena, struct wires *wires, uint32_t block,
+int talk_new(struct arena *arena, struct wires *wires, struct narrow *narrow, uint32_t block,
              const struct arena_plan *plan, struct talk **out, struct rk_why *why)
 {
     struct talk *talk;
@@ -44,10 +45,13 @@ int talk_new(struct arena *arena, struct wires *wires, uint32_t block,
         return rk_fail(why, RK_ENOMEM, "no memory for a talk of %u hosts", plan->hosts);
     talk->arena = arena;
     talk->wires = wires;
+    talk->narrow = narrow;
     talk->block = block;
     talk->plan = *plan;
     talk->giver = plan->hosts;
     talk->taking = -1;
+    if (plan->restart)
+        narrow_forget(narrow);
     *out = talk;
     return 0;
 }
@@ -58,6 +62,16 @@ void talk_free(struct talk *talk)
 }
 
 /* ---- meeting --------------------------------------------------------------------------------- */
+
+/* How many nodes an even deal, as of all steps but the first of a plan, gives to this host. */
+static uint32_t even_nodes(const struct arena_plan *plan)
+{
+    uint64_t set[RK_MAX_SHARDS / 64] = {0};
+
+    for (uint32_t m = 0; m < plan->local_count; m++)
+        tree_deal(NULL, plan->shards, plan->world, plan->local[m].index, set);
+    return tree_set_nodes(set, plan->shards);
+}
 
 static struct packet_hello hello_of(const struct talk *talk)
 {
@@ -74,6 +88,8 @@ static struct packet_hello hello_of(const struct talk *talk)
         .job = plan->carrier_job,
         .complete_step = atomic_load(&talk->arena->header->complete_step),
         .needs_state = plan->take_state != 0 && !has_state && plan->state_host != plan->host_index,
+        .vectors = even_nodes(plan),
+        .wire = plan->wire,
     };
 }
 
@@ -93,6 +109,10 @@ static int meet_say(struct talk *talk, bool *moved, struct rk_why *why)
             return rc;
         talk->elements = layout->grad_count;
         talk->state_bytes = talk->arena->header->state_bytes;
+        if (talk->plan.wire == ARENA_WIRE_BF16)
+            rc = narrow_take(talk->narrow, talk->elements, why);
+        if (rc != 0)
+            return rc;
         self->hello = hello_of(talk);
         self->met = true;
         talk->met_count++;
@@ -127,7 +147,7 @@ static int meet_hear(struct talk *talk, uint32_t peer, const struct packet *pack
     if (theirs.deal_step != mine->deal_step || theirs.grad_count != mine->grad_count ||
         theirs.state_bytes != mine->state_bytes || theirs.shards != mine->shards ||
         theirs.hosts != mine->hosts || theirs.state_host != mine->state_host ||
-        theirs.job != mine->job)
+        theirs.job != mine->job || theirs.wire != mine->wire)
         return rk_fail(why, RK_EDATA, "host %u has another plan or layout", host);
     if (host >= talk->plan.hosts || talk->host[host].met)
         return rk_fail(why, RK_EDATA, "two carriers are host %u", host);
@@ -135,6 +155,27 @@ static int meet_hear(struct talk *talk, uint32_t peer, const struct packet *pack
     talk->host[host].peer = peer;
     talk->host[host].hello = theirs;
     talk->met_count++;
+    return 0;
+}
+
+/* How the steps of this plan will go. */
+static int plan_order(struct talk *talk, struct rk_why *why)
+{
+    uint32_t hosts = talk->plan.hosts;
+    bool narrow = talk->plan.wire == ARENA_WIRE_BF16;
+    uint32_t *vectors = calloc(hosts, sizeof *vectors);
+
+    if (vectors == NULL)
+        return rk_fail(why, RK_ENOMEM, "no memory for %u hosts", hosts);
+    for (uint32_t h = 0; h < hosts; h++)
+        vectors[h] = narrow ? 1 : talk->host[h].hello.vectors;
+    talk->order = (struct order){.elements = talk->elements,
+                                 .wide = talk->elements,
+                                 .bucket = BUCKET_ELEMENTS,
+                                 .hosts = hosts};
+    talk->order.gather =
+        order_gathers(talk->elements * (narrow ? sizeof(uint16_t) : sizeof(float)), vectors, hosts);
+    free(vectors);
     return 0;
 }
 
@@ -159,7 +200,7 @@ static int meet_end(struct talk *talk, struct rk_why *why)
     talk->step = progress.step;
     talk->giver = progress.giver;
     talk->phase = TALK_RESULTS;
-    return 0;
+    return plan_order(talk, why);
 }
 
 static int meet(struct talk *talk, bool *moved, struct rk_why *why)
@@ -271,7 +312,16 @@ bool talk_waits_here(const struct talk *talk)
     if (talk->phase == TALK_STATE)
         return plan->state_host == plan->host_index &&
                arena_snapshot_find(talk->arena, plan->deal_step) < 0;
-    return talk->phase == TALK_RANKS;
+    return talk->phase == TALK_RANKS || (talk->phase == TALK_STEP && exchange_waits_here(talk));
+}
+
+/* Whether no rank anywhere has anything to do before the step is over. */
+static bool ranks_are_done(const struct talk *talk)
+{
+    for (uint32_t h = 0; h < talk->plan.hosts; h++)
+        if (!talk->host[h].complete)
+            return false;
+    return true;
 }
 
 uint64_t talk_patience(const struct talk *talk)
@@ -284,7 +334,7 @@ uint64_t talk_patience(const struct talk *talk)
     case TALK_STATE:
         return talk->receiving || wires_sending(talk->wires) ? MOVE_PATIENCE : 0;
     case TALK_STEP:
-        return talk->ready_count == talk->plan.hosts ? MOVE_PATIENCE : 0;
+        return ranks_are_done(talk) ? MOVE_PATIENCE : 0;
     default:
         return 0;
     }

@@ -10,7 +10,7 @@
 
 #include "collectives/carrier/packet.h"
 
-#define WIRES_WINDOW 4u /* packets in flight for each peer and direction */
+#define WIRES_WINDOW 16u /* packets in flight for each peer and direction */
 
 struct wires;
 

@@ -100,8 +100,8 @@ int wires_send(struct wires *wires, uint32_t peer, struct rk_why *why)
     int rc;
 
     wires->peer[peer].done[place % RING] = false;
-    rc = MPI_Isend(packet, (int)bytes, MPI_BYTE, (int)peer, TAG, MPI_COMM_WORLD,
-                   &wires->request[place]);
+    rc = MPI_Issend(packet, (int)bytes, MPI_BYTE, (int)peer, TAG, MPI_COMM_WORLD,
+                    &wires->request[place]);
     if (rc != MPI_SUCCESS)
         return mpi_failed(rc, "cannot send to a carrier", why);
     wires->sends++;

@@ -39,8 +39,8 @@ static void slices_fit_packets(void **state)
 {
     (void)state;
     for (uint32_t vectors = 1; vectors <= 512; vectors++) {
-        assert_true(slice_packet_count(vectors) > 0);
-        assert_true(slice_packet_count(vectors) * vectors <= PACKET_FLOATS);
+        assert_true(slice_packet_count(vectors, 4) > 0);
+        assert_true(slice_packet_count(vectors, 4) * vectors <= PACKET_FLOATS);
     }
 }
 
@@ -144,6 +144,7 @@ struct scene {
     uint32_t hosts;
     uint64_t seed;
     struct wires *wires[HOSTS];
+    struct narrow narrow[HOSTS];
     struct field field[HOSTS];
     struct talk *talk[HOSTS];
     struct arena_plan plan[HOSTS];
@@ -174,6 +175,7 @@ static void scene_done(struct scene *scene)
 {
     for (uint32_t h = 0; h < scene->hosts; h++) {
         talk_free(scene->talk[h]);
+        narrow_done(&scene->narrow[h]);
         field_done(&scene->field[h]);
     }
     memory_wires_done(scene->wires);
@@ -192,8 +194,9 @@ static void scene_go_host(struct scene *scene, uint32_t h, rk_word word, rk_word
     atomic_store(&field->arena.header->agent[field->block].freeze_word, word);
     arena_go(&field->arena, field->block, plan);
     talk_free(scene->talk[h]);
-    assert_int_equal(
-        talk_new(&field->arena, scene->wires[h], field->block, plan, &scene->talk[h], NULL), 0);
+    assert_int_equal(talk_new(&field->arena, scene->wires[h], &scene->narrow[h], field->block, plan,
+                              &scene->talk[h], NULL),
+                     0);
 }
 
 static void scene_go(struct scene *scene, rk_word word, rk_word lineage, uint64_t deal_step)
