@@ -117,13 +117,21 @@ uint64_t arena_seat_bytes(const struct arena_header *header)
     return header->buffers * header->grad_bytes;
 }
 
+static bool has_leaf(const struct rk_layout *layout)
+{
+    for (uint32_t t = 0; t < layout->tensor_count; t++)
+        if (layout->tensor[t].in_arena)
+            return true;
+    return false;
+}
+
 uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks)
 {
-    uint64_t grads = align_up(layout->grad_count * sizeof(float));
+    uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
 
     return ARENA_CONTROL_BYTES + grads + ARENA_SNAPSHOTS * state +
-           (uint64_t)ranks * tree_rank_buffers(shards) * grads;
+           (uint64_t)ranks * (tree_rank_buffers(shards) + has_leaf(layout)) * grads;
 }
 
 static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
@@ -138,13 +146,26 @@ static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, stru
                    what, (unsigned long long)(bytes >> 20), strerror(rc));
 }
 
+/* Buckets of the size that was asked for, or larger where they would be too many. */
+static void cut_buckets(struct arena_header *header, const struct rk_layout *layout)
+{
+    uint64_t space = rk_layout_grad_bytes(layout);
+    uint64_t bucket = layout->bucket == 0 ? ARENA_BUCKET_BYTES : layout->bucket;
+
+    if (space > bucket * ARENA_MAX_BUCKETS)
+        bucket = align_up((space + ARENA_MAX_BUCKETS - 1) / ARENA_MAX_BUCKETS);
+    header->bucket_bytes = bucket;
+    header->bucket_count = (uint32_t)((space + bucket - 1) / bucket);
+}
+
 static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
 {
     struct arena_header *header = arena->header;
-    uint64_t grads = align_up(layout->grad_count * sizeof(float));
+    uint32_t buffers = tree_rank_buffers(header->shards) + has_leaf(layout);
+    uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
     uint64_t shared = grads + ARENA_SNAPSHOTS * state;
-    uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * header->buffers * grads;
+    uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
     int rc;
 
     if (ftruncate(arena->fd, (off_t)total) != 0)
@@ -159,6 +180,9 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
         return rc;
     }
     header = arena->header;
+    header->buffers = buffers;
+    header->leaf = has_leaf(layout) ? buffers - 1 : ARENA_NO_BUFFER;
+    cut_buckets(header, layout);
     header->grad_bytes = grads;
     header->state_bytes = state;
     header->result_offset = ARENA_CONTROL_BYTES;
@@ -169,6 +193,30 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
     return 0;
 }
 
+/* What must be alike among the ranks of a job but not between a job and its checkpoints, too. */
+static int compare(const struct rk_layout *mine, const struct rk_layout *theirs, struct rk_why *why)
+{
+    int rc = rk_layout_compare(mine, "this rank", theirs, "the job", why);
+
+    if (rc != 0)
+        return rc;
+    if (mine->bucket != theirs->bucket || mine->reduce != theirs->reduce)
+        return rk_fail(
+            why, RK_ELAYOUT,
+            "this rank asks for buckets of %llu bytes and reduction %u, the job for %llu "
+            "and %u; give the same options to rk_join in every rank",
+            (unsigned long long)mine->bucket, mine->reduce, (unsigned long long)theirs->bucket,
+            theirs->reduce);
+    for (uint32_t t = 0; t < mine->tensor_count; t++)
+        if (mine->tensor[t].in_arena != theirs->tensor[t].in_arena)
+            return rk_fail(why, RK_ELAYOUT,
+                           "gradient %s is rk_alloc's in %s and the program's own in %s; do the "
+                           "same in every rank",
+                           mine->tensor[t].name, mine->tensor[t].in_arena ? "this rank" : "the job",
+                           mine->tensor[t].in_arena ? "the job" : "this rank");
+    return 0;
+}
+
 int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
 {
     int rc = arena_refresh(arena, why);
@@ -176,7 +224,7 @@ int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk
     if (rc != 0)
         return rc;
     if (is_laid_out(arena))
-        return rk_layout_compare(layout, "this rank", arena_layout(arena), "the job", why);
+        return compare(layout, arena_layout(arena), why);
     rc = grow(arena, layout, why);
     if (rc != 0)
         return rc;
@@ -223,12 +271,53 @@ void *arena_snapshot_data(const struct arena *arena, uint32_t snapshot)
     return at(arena, arena->header->snapshot_offset + snapshot * arena->header->state_bytes);
 }
 
-float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer)
+uint64_t arena_buffer_offset(const struct arena *arena, uint32_t seat, uint32_t buffer)
 {
     const struct arena_header *header = arena->header;
 
-    return (float *)at(arena, header->seat_offset + seat * arena_seat_bytes(header) +
-                                  buffer * header->grad_bytes);
+    return header->seat_offset + seat * arena_seat_bytes(header) + buffer * header->grad_bytes;
+}
+
+float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer)
+{
+    return (float *)at(arena, arena_buffer_offset(arena, seat, buffer));
+}
+
+uint32_t arena_buckets(const struct arena *arena)
+{
+    return arena->header->bucket_count;
+}
+
+void arena_bucket_range(const struct arena *arena, uint32_t b, uint64_t *from, uint64_t *count)
+{
+    uint64_t lanes = rk_layout_grad_bytes(arena_layout(arena)) / sizeof(float);
+    uint64_t bucket = arena->header->bucket_bytes / sizeof(float);
+
+    *from = b * bucket;
+    *count = lanes - *from < bucket ? lanes - *from : bucket;
+}
+
+/* As arena_sum where all lanes are of the float64 part. */
+static void sum_wide(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                     uint64_t from, uint64_t count, float *out)
+{
+    static _Thread_local struct tree_part wide[RK_MAX_SHARDS];
+
+    for (uint32_t p = 0; p < part_count; p++)
+        wide[p] = tree_part_f64(parts[p].node, parts[p].data);
+    tree_sum64(wide, part_count, root, from / 2, count / 2, (double *)(void *)out);
+}
+
+void arena_sum(const struct arena *arena, const struct tree_part *parts, uint32_t part_count,
+               struct tree_node root, uint64_t from, uint64_t count, float *out)
+{
+    uint64_t wide = rk_layout_grad_wide_from(arena_layout(arena)) / sizeof(float);
+    uint64_t narrow = from >= wide ? 0 : count < wide - from ? count : wide - from;
+
+    if (narrow != 0)
+        tree_sum(parts, part_count, root, from, narrow, out);
+    if (narrow < count)
+        sum_wide(parts, part_count, root, from + narrow, count - narrow, out);
 }
 
 int arena_snapshot_find(const struct arena *arena, uint64_t step)

@@ -81,6 +81,45 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
     }
 }
 
+static double load(const struct tree_part *p, size_t i)
+{
+    double v = p->dtype == 1   ? (double)((const float *)p->data)[i]
+               : p->dtype == 2 ? ((const double *)p->data)[i]
+                               : 0;
+    if (p->dtype == 7) {
+        _Float16 h;
+        memcpy(&h, (const char *)p->data + 2 * i, 2);
+        v = (double)(float)h;
+    }
+    if (p->dtype == 8) {
+        uint32_t u = (uint32_t)((const uint16_t *)p->data)[i] << 16;
+        float f;
+        memcpy(&f, &u, 4);
+        v = (double)f;
+    }
+    if (p->weight != 1.0f)
+        v = p->dtype == 2 ? v * (double)p->weight : (double)((float)v * p->weight);
+    return v;
+}
+static double one(const struct tree_part *parts, uint32_t n, size_t i, bool wide)
+{
+    struct tree_node node[16];
+    double val[16];
+    int d = 0;
+    for (uint32_t p = 0; p < n; p++) {
+        node[d] = parts[p].node;
+        val[d++] = load(&parts[p], i);
+        while (d >= 2 && node[d - 2].level == node[d - 1].level && node[d - 2].index % 2 == 0 &&
+               node[d - 2].index + 1 == node[d - 1].index) {
+            val[d - 2] =
+                wide ? val[d - 2] + val[d - 1] : (double)((float)val[d - 2] + (float)val[d - 1]);
+            node[d - 2].level++;
+            node[d - 2].index /= 2;
+            d--;
+        }
+    }
+    return val[0];
+}
 /* out = left + right; out may be left. */
 static void add(const float *left, const float *right, size_t count, float *out)
 {
@@ -119,12 +158,13 @@ static void sum_block(const struct tree_part *parts, uint32_t part_count, struct
                       size_t from, size_t count, float *out)
 {
     float scratch[TREE_MAX_LEVEL + 2][BLOCK];
-    struct open_node open[TREE_MAX_LEVEL + 2] = {{parts[0].node, parts[0].data + from}};
+    struct open_node open[TREE_MAX_LEVEL + 2] = {
+        {parts[0].node, (const float *)parts[0].data + from}};
     uint32_t depth = 1;
 
     for (uint32_t p = 1; p < part_count; p++) {
         open[depth].node = parts[p].node;
-        open[depth].value = parts[p].data + from;
+        open[depth].value = (const float *)parts[p].data + from;
         depth = join_top(open, depth + 1, count, scratch);
     }
     assert(depth == 1 && open[0].node.level == root.level && open[0].node.index == root.index);
@@ -132,9 +172,22 @@ static void sum_block(const struct tree_part *parts, uint32_t part_count, struct
     memcpy(out + from, open[0].value, count * sizeof(float));
 }
 
+static bool is_plain(const struct tree_part *parts, uint32_t part_count)
+{
+    for (uint32_t p = 0; p < part_count; p++)
+        if (parts[p].dtype != 1 || parts[p].weight != 1.0f)
+            return false;
+    return true;
+}
+
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
               size_t from, size_t count, float *out)
 {
+    if (!is_plain(parts, part_count)) {
+        for (size_t i = from; i < from + count; i++)
+            out[i] = (float)one(parts, part_count, i, false);
+        return;
+    }
     for (size_t done = 0; done < count; done += BLOCK) {
         size_t block = count - done < BLOCK ? count - done : BLOCK;
 
@@ -142,6 +195,13 @@ void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_no
     }
 }
 
+void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                size_t from, size_t count, double *out)
+{
+    (void)root;
+    for (size_t i = from; i < from + count; i++)
+        out[i] = one(parts, part_count, i, true);
+}
 uint32_t tree_join(const struct tree_node *nodes, uint32_t count, struct tree_node *joined)
 {
     uint32_t depth = 0;

@@ -62,13 +62,32 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
 
 struct tree_part {
     struct tree_node node;
-    const float *data; /* element 0 of the vector */
+    const void *data; /* element 0 of the vector */
+    uint32_t dtype;
+    float weight;
 };
+
+static inline struct tree_part tree_part_typed(struct tree_node node, const void *data,
+                                               uint32_t dtype, float weight)
+{
+    return (struct tree_part){node, data, dtype, weight};
+}
+static inline struct tree_part tree_part_f64(struct tree_node node, const void *data)
+{
+    return tree_part_typed(node, data, 2, 1.0f);
+}
+static inline struct tree_part tree_part_f32(struct tree_node node, const void *data)
+{
+    return tree_part_typed(node, data, 1, 1.0f);
+}
 
 /* Sums `parts` (sorted by place, disjoint, together the whole of node `root`) over elements
  * from .. from + count - 1 into out[from .. from + count - 1], exactly as the tree says. */
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
               size_t from, size_t count, float *out);
+
+void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                size_t from, size_t count, double *out);
 
 /* The nodes that sorted disjoint `nodes` make when siblings are joined as far as possible, into
  * `joined` (room for count); returns how many. */

@@ -4,7 +4,8 @@
  * Errors:    0 or a negative rk_error code; a positive return is an outcome documented here.
  *            rk_last_error(session) holds the sentence for a person.
  * Ownership: memory that is registered stays the caller's and must live until rk_leave returns.
- * Threads:   one thread at a time may use a session (the one that trains).
+ * Threads:   one thread at a time may use a session (the one that trains); rk_ready, rk_ready_range
+ *            and rk_unused may be called by several at once.
  *
  * The loop of a program (see examples/tiny):
  *
@@ -63,7 +64,21 @@ enum rk_error {
 #define RK_STOPPED \
     2 /* from rk_step_begin: the job was asked to stop; leave the loop and rk_leave */
 
-enum rk_dtype { RK_F32 = 1, RK_F64 = 2, RK_I32 = 3, RK_I64 = 4, RK_U8 = 5, RK_U64 = 6 };
+/* RK_F16 is IEEE 754 binary16, RK_BF16 the upper half of a float32. */
+enum rk_dtype {
+    RK_F32 = 1,
+    RK_F64 = 2,
+    RK_I32 = 3,
+    RK_I64 = 4,
+    RK_U8 = 5,
+    RK_U64 = 6,
+    RK_F16 = 7,
+    RK_BF16 = 8
+};
+
+/* What rk_gradients_wait leaves: the sum over all shards; the sum divided by their number; the sum
+ * of weight times gradient divided by the sum of the weights (rk_shard_weight). */
+enum rk_reduce { RK_SUM = 0, RK_AVERAGE = 1, RK_WEIGHTED = 2 };
 
 #define RK_MAX_DIMS 8
 #define RK_MAX_NAME 127
@@ -77,6 +92,8 @@ struct rk_options {
     uint64_t batch;     /* samples in one global batch, at least 1 */
     uint32_t shards;    /* used only when no coordinator runs this program (a world of one): a power
                          * of two up to 1024, 0 means 8.  Under one its --shards counts. */
+    uint32_t reduce;    /* enum rk_reduce */
+    uint64_t bucket_bytes; /* of gradient that is summed at a time, a multiple of 4096; 0: 1 MiB */
 };
 
 /* Joins the job named by the environment that `reknit` gave this process (REKNIT_AGENT), or, when
@@ -95,9 +112,24 @@ int rk_register_state(struct rk_session *session, const char *name, void *data, 
                       uint32_t ndim, const uint64_t *shape);
 
 /* Registers `count` float32 gradient elements at `data`.  The program writes the gradient of one
- * shard there; rk_gradients_wait leaves the sum over all shards there.  Registered pieces are
- * summed as one vector in the order of registration.  Errors as rk_register_state. */
+ * shard there, between rk_shard_next and rk_shard_done; rk_gradients_wait leaves the sum over all
+ * shards there.  Gradients are numbered from 0 in the order in which they are registered or
+ * allocated.  Errors as rk_register_state. */
 int rk_register_gradient(struct rk_session *session, const char *name, float *data, uint64_t count);
+
+/* As rk_register_gradient for elements of RK_F32, RK_F64, RK_F16 or RK_BF16.  16-bit ones are
+ * summed in float32 and the sum is rounded once, to nearest even, when it is left in `data`. */
+int rk_register_gradient_as(struct rk_session *session, const char *name, void *data,
+                            enum rk_dtype dtype, uint64_t count);
+
+/* Registers a gradient of `count` RK_F32 or RK_F64 elements whose memory lies in the arena, and
+ * sets *data to it (64-byte aligned, zeros, valid until rk_leave): what a shard's gradient is
+ * written to is then summed where it lies, without a copy.  The sum is not put there but beside:
+ * rk_result. Between rk_shard_done and the rk_shard_next after it, or the 0 of rk_gradients_wait,
+ * the memory must not be written.  Errors as rk_register_state; RK_EINVAL for other types: 16-bit
+ * gradients are converted as they are summed, so that the program's own memory serves them best. */
+int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, uint64_t count,
+             void **data);
 
 /* Enters the job's membership: blocks until this rank is a member of a generation, fills the
  * registered state from a surviving rank, a snapshot or a checkpoint (or leaves it as the program
@@ -119,10 +151,35 @@ int64_t rk_shard_next(struct rk_session *session);
  * The memory may be overwritten at once afterwards. */
 int rk_shard_done(struct rk_session *session);
 
+/* Says that elements first .. first + count - 1 of gradient number `gradient` are final for the
+ * shard in hand, so that they are summed while the rest is still being computed, bucket by bucket.
+ * Each element once a shard, in any order, from any thread; all calls return before rk_shard_done
+ * is called, which does the same for whatever was not said.  rk_ready: all of the gradient's
+ * elements. Order and buckets make no difference to the sum's bits. Errors: RK_EINVAL (no such
+ * elements), RK_ESTATE (no shard in hand, or said twice: then rk_shard_done returns RK_ESTATE too).
+ */
+int rk_ready_range(struct rk_session *session, uint32_t gradient, uint64_t first, uint64_t count);
+int rk_ready(struct rk_session *session, uint32_t gradient);
+/* Says that this shard has no gradient for it: zeros are written there and it is ready. */
+int rk_unused(struct rk_session *session, uint32_t gradient);
+
+/* RK_WEIGHTED only: the weight of the shard in hand, finite and >= 0; before its first rk_ready,
+ * and 1 when it is not said.  RK_EINVAL, RK_ESTATE. */
+int rk_shard_weight(struct rk_session *session, double weight);
+
 /* Waits until the gradients of all shards of this step are summed and leaves the sum in the
  * registered gradient memory.  RK_REFORMED: members were lost and some of their shards are this
  * rank's now: call rk_shard_next again.  Every wait ends when the membership changes. */
 int rk_gradients_wait(struct rk_session *session);
+
+/* Where the sum of gradient number `gradient` is to be read after rk_gradients_wait returned 0 and
+ * until the next rk_step_begin.  For memory of the program's own that memory itself, and what lies
+ * there has been averaged and rounded.  For memory of rk_alloc a place beside it, shared by the
+ * ranks of the host and not to be written, with the plain sum: rk_result_scale() is what to
+ * multiply it with (1, or 1 / shards, or 1 / the sum of the weights).  NULL when there is no such
+ * gradient. */
+const void *rk_result(const struct rk_session *session, uint32_t gradient);
+double rk_result_scale(const struct rk_session *session);
 
 /* Says that the state now is that of after the step.  *step is set to the number of finished
  * steps. */

@@ -35,26 +35,16 @@ void exchange_begin(struct talk *talk, uint64_t step)
 
 /* ---- the local ranks ------------------------------------------------------------------------- */
 
-static bool ranks_are_ready(const struct talk *talk)
-{
-    uint64_t tick = arena_tick(talk->plan.word, talk->step);
-
-    for (uint32_t m = 0; m < talk->plan.local_count; m++) {
-        const struct arena_seat *seat = &talk->arena->header->seat[talk->plan.local[m].seat];
-
-        if (atomic_load_explicit(&seat->ready, memory_order_acquire) != tick)
-            return false;
-    }
-    return true;
-}
-
-/* The pieces on this host, the nodes that they make, and which pieces make which. */
+/* The pieces on this host, the nodes that they make, and which pieces make which.  1: they are
+ * known. */
 static int gather_pieces(struct talk *talk, struct rk_why *why)
 {
     struct tree_node node[RK_MAX_SHARDS];
     uint32_t piece = 0;
     int count = arena_pieces(talk->arena, &talk->plan, talk->step, talk->piece, RK_MAX_SHARDS);
 
+    if (count == RK_ENOENT)
+        return 0;
     if (count < 0)
         return rk_fail(why, RK_EDATA, "this host has more partial sums than there are shards");
     talk->piece_count = (uint32_t)count;
@@ -72,7 +62,7 @@ static int gather_pieces(struct talk *talk, struct rk_why *why)
             piece++;
     }
     talk->node_from[talk->node_count] = piece;
-    return 0;
+    return 1;
 }
 
 int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why)
@@ -80,10 +70,10 @@ int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why)
     struct talk_host *self = &talk->host[talk->plan.host_index];
     int rc;
 
-    if (!ranks_are_ready(talk) || talk_frozen(talk))
+    if (talk_frozen(talk))
         return 0;
     rc = gather_pieces(talk, why);
-    if (rc != 0)
+    if (rc <= 0)
         return rc;
     self->ready = true;
     self->vectors = talk->node_count;
@@ -219,9 +209,10 @@ static void sum_exact(struct talk *talk, uint64_t at, uint64_t count)
             data = (const float *)(const void *)packet->payload +
                    (size_t)from->vector * packet->header.count - packet->header.from;
         }
-        talk->part[p] = (struct tree_part){.node = from->node, .data = data};
+        talk->part[p] = tree_part_f32(from->node, data);
     }
-    tree_sum(talk->part, talk->merge.count, root, at, count, arena_result(talk->arena));
+    arena_sum(talk->arena, talk->part, talk->merge.count, root, at, count,
+              arena_result(talk->arena));
 }
 
 /* What `host` brings to elements at .. at + count - 1, rounded already unless only we use it. */
@@ -308,9 +299,10 @@ static int sum_next(struct talk *talk, bool *moved, struct rk_why *why)
 
 /* ---- the step -------------------------------------------------------------------------------- */
 
+/* Whether the result is there, and the ranks may overwrite what they brought to it. */
 static bool result_is_whole(const struct talk *talk)
 {
-    if (!walk_is_over(&talk->sum))
+    if (!walk_is_over(&talk->sum) || !give_parts_are_over(talk))
         return false;
     for (uint32_t h = 0; !talk->order.gather && h < talk->plan.hosts; h++)
         if (h != talk->plan.host_index && !walk_is_over(&talk->host[h].taken))

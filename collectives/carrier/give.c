@@ -31,9 +31,8 @@ static void sum_node(struct talk *talk, uint32_t n, uint64_t from, size_t count,
     uint32_t parts = talk->node_from[n + 1] - first;
 
     for (uint32_t p = 0; p < parts; p++)
-        talk->part[p] = (struct tree_part){.node = talk->piece[first + p].node,
-                                           .data = talk->piece[first + p].data};
-    tree_sum(talk->part, parts, talk->node[n], from, count, out);
+        talk->part[p] = tree_part_f32(talk->piece[first + p].node, talk->piece[first + p].data);
+    arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count, out);
 }
 
 void give_sum(struct talk *talk, uint64_t from, size_t count, float *out)
@@ -82,17 +81,12 @@ static void pack_bucket(struct talk *talk, uint32_t bucket)
     }
 }
 
-static bool bucket_is_ready(const struct talk *talk, uint32_t bucket)
-{
-    (void)bucket;
-    return talk->phase == TALK_STEP;
-}
-
 void give_open(struct talk *talk, bool *moved)
 {
     struct talk_host *self = &talk->host[talk->plan.host_index];
 
-    while (talk->ready_from > 0 && bucket_is_ready(talk, talk->ready_from - 1))
+    while (talk->ready_from > 0 &&
+           arena_bucket_is_ready(talk->arena, &talk->plan, talk->step, talk->ready_from - 1))
         talk->ready_from--;
     self->complete = talk->ready_from == 0;
     if (talk->open_from == talk->ready_from || talk_frozen(talk))
@@ -203,17 +197,24 @@ int give_next(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why)
     return run == 0 ? 0 : give_slice(talk, host, packet, run, moved, why);
 }
 
+bool give_parts_are_over(const struct talk *talk)
+{
+    for (uint32_t h = 0; talk->node_count != 0 && h < talk->plan.hosts; h++)
+        if (h != talk->plan.host_index && !walk_is_over(&talk->host[h].parts))
+            return false;
+    return true;
+}
+
 bool give_is_over(const struct talk *talk)
 {
     for (uint32_t h = 0; h < talk->plan.hosts; h++) {
         const struct talk_host *to = &talk->host[h];
 
         if (h != talk->plan.host_index &&
-            (!to->told_ready || (talk->node_count != 0 && !walk_is_over(&to->parts)) ||
-             (!talk->order.gather && !walk_is_over(&to->given))))
+            (!to->told_ready || (!talk->order.gather && !walk_is_over(&to->given))))
             return false;
     }
-    return true;
+    return give_parts_are_over(talk);
 }
 
 bool exchange_waits_here(const struct talk *talk)

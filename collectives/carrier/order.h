@@ -28,7 +28,7 @@
 
 struct order {
     uint64_t elements; /* 4 bytes each */
-    uint64_t wide;     /* where those begin that are half a float64; <= elements */
+    uint64_t wide;     /* from here on they are halves of float64 ones */
     uint64_t bucket;   /* elements of each bucket but the last; not 0 */
     uint32_t hosts;
     bool gather;

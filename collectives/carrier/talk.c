@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKET_ELEMENTS (UINT64_C(1) << 18)
 #define MEET_PATIENCE (30 * RK_S)
 #define MOVE_PATIENCE (10 * RK_S)
 
@@ -107,7 +106,7 @@ static int meet_say(struct talk *talk, bool *moved, struct rk_why *why)
         rc = arena_refresh(talk->arena, why);
         if (rc != 0)
             return rc;
-        talk->elements = layout->grad_count;
+        talk->elements = rk_layout_grad_bytes(layout) / sizeof(float);
         talk->state_bytes = talk->arena->header->state_bytes;
         if (talk->plan.wire == ARENA_WIRE_BF16)
             rc = narrow_take(talk->narrow, talk->elements, why);
@@ -169,10 +168,11 @@ static int plan_order(struct talk *talk, struct rk_why *why)
         return rk_fail(why, RK_ENOMEM, "no memory for %u hosts", hosts);
     for (uint32_t h = 0; h < hosts; h++)
         vectors[h] = narrow ? 1 : talk->host[h].hello.vectors;
-    talk->order = (struct order){.elements = talk->elements,
-                                 .wide = talk->elements,
-                                 .bucket = BUCKET_ELEMENTS,
-                                 .hosts = hosts};
+    talk->order =
+        (struct order){.elements = talk->elements,
+                       .wide = rk_layout_grad_wide_from(arena_layout(talk->arena)) / sizeof(float),
+                       .bucket = talk->arena->header->bucket_bytes / sizeof(float),
+                       .hosts = hosts};
     talk->order.gather =
         order_gathers(talk->elements * (narrow ? sizeof(uint16_t) : sizeof(float)), vectors, hosts);
     free(vectors);

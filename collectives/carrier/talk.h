@@ -28,7 +28,9 @@
  *   T5  each stream goes through the buckets in the one order, so the first range that is not
  *       summed yet finds its parts at the head of every window, and no window waits for another
  *   T6  a sum has the same bits on all hosts: it is made by one of them, or by all from the same
- *       numbers in the same order (of its own parts too a host takes what it sent) */
+ *       numbers in the same order (of its own parts too a host takes what it sent)
+ *   T7  a step is said to be complete when the result is whole and all parts have left: from then
+ *       on the ranks overwrite their partial sums */
 #ifndef RK_COLLECTIVES_CARRIER_TALK_H
 #define RK_COLLECTIVES_CARRIER_TALK_H
 
@@ -133,6 +135,8 @@ void give_open(struct talk *talk, bool *moved);
 void give_sum(struct talk *talk, uint64_t from, size_t count, float *out);
 /* Fills one packet for `host` if there is room and something to say. */
 int give_next(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why);
+/* Whether all parts have left; whether all is said of the step. */
+bool give_parts_are_over(const struct talk *talk);
 bool give_is_over(const struct talk *talk);
 
 /* Uses a packet of the plan's word.  1: done with it; 0: not yet; or an error. */
