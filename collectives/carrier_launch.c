@@ -1,11 +1,8 @@
 /* Command lines and environments for carriers; see carrier_launch.h. */
 #include "collectives/carrier_launch.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <limits.h>
-#include <net/if.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -132,42 +129,6 @@ static char *host_list(const struct carrier_launch *launch)
         used += (size_t)sprintf(text + used, "%s%s:1", h == 0 ? "" : ",", name);
     }
     return text;
-}
-
-static bool same_address(const struct sockaddr *one, const char *text)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-
-    if (one == NULL)
-        return false;
-    if (one->sa_family == AF_INET && inet_pton(AF_INET, text, &v4) == 1)
-        return ((const struct sockaddr_in *)(const void *)one)->sin_addr.s_addr == v4.s_addr;
-    if (one->sa_family == AF_INET6 && inet_pton(AF_INET6, text, &v6) == 1)
-        return memcmp(&((const struct sockaddr_in6 *)(const void *)one)->sin6_addr, &v6,
-                      sizeof v6) == 0;
-    return false;
-}
-
-int carrier_interface(const char *address, char *name, uint32_t size, struct rk_why *why)
-{
-    struct ifaddrs *all = NULL;
-    bool found = strncmp(address, "127.", 4) == 0;
-
-    snprintf(name, size, "lo");
-    if (found)
-        return 0;
-    if (getifaddrs(&all) != 0)
-        return rk_fail(why, RK_EIO, "cannot list this host's network interfaces");
-    for (const struct ifaddrs *one = all; one != NULL && !found; one = one->ifa_next) {
-        found = same_address(one->ifa_addr, address);
-        if (found)
-            snprintf(name, size, "%s", one->ifa_name);
-    }
-    freeifaddrs(all);
-    if (found)
-        return 0;
-    return rk_fail(why, RK_ENOENT, "no network interface of this host has the address %s", address);
 }
 
 /* ---- commands -------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ struct carrier_launch {
     uint32_t job;
     uint32_t hosts;         /* 2 .. CARRIER_MAX_HOSTS */
     const char *program;    /* absolute path of the `reknit` executable */
-    const char *interface;  /* of the network between the hosts: carrier_interface() */
+    const char *interface;  /* of the network between the hosts: carrier_interface(), a CIDR */
     const char *agent;      /* the agent's socket, for `reknit rsh` */
     const char *directory;  /* an empty directory of this launch alone, removed after it */
     const char *const *env; /* what to start from, as environ */
@@ -49,5 +49,9 @@ int carrier_host_parse(const char *name, uint32_t *job, uint32_t *index);
 /* The network interface that holds the numeric `address` of this host, "lo" for a loopback one.
  * RK_ENOENT when there is none. */
 int carrier_interface(const char *address, char *name, uint32_t size, struct rk_why *why);
+
+/* Whether `interface`, a name or a network as 10.1.0.0/16, is one that this host has.  RK_ENOENT
+ * lists those that it has, RK_EINVAL when it is no network. */
+int carrier_interface_check(const char *interface, struct rk_why *why);
 
 #endif

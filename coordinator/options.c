@@ -33,6 +33,7 @@ enum option_id {
     OPT_INTERVAL,
     OPT_KEEP,
     OPT_REDUCTION,
+    OPT_WIRE,
     OPT_LAUNCHER,
     OPT_PRINT_RULES,
     OPT_HELP,
@@ -63,6 +64,7 @@ static const struct option_text {
     {"checkpoint-interval", true, OPT_INTERVAL, "auto|30s|100steps|off"},
     {"keep", true, OPT_KEEP, "K           checkpoints that stay"},
     {"reduction", true, OPT_REDUCTION, "exact"},
+    {"wire", true, OPT_WIRE, "f32|bf16    gradients between hosts"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
@@ -261,6 +263,9 @@ static int set_value(struct options *options, enum option_id id, const char *val
     case OPT_REDUCTION:
         options->reduction = value;
         return check_word("reduction", value, "exact", why);
+    case OPT_WIRE:
+        options->wire = value;
+        return check_word("wire", value, "f32|bf16", why);
     default:
         return set_place(options, id, value, why);
     }
@@ -319,6 +324,7 @@ int options_parse(struct options *options, int argc, char **argv, struct rk_why 
     static const struct options defaults = {
         .backend = "auto",
         .reduction = "exact",
+        .wire = "f32",
         .listen_fd = -1,
         .min_workers = 1,
         .workers = 1,

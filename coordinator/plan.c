@@ -44,6 +44,7 @@ void plan_welcome(struct coordinator *c, uint64_t worker)
     welcome.heartbeat_ns = c->options.heartbeat;
     welcome.silence_ns = c->options.silence;
     welcome.orphan_ns = c->options.orphan_timeout;
+    welcome.narrow_wire = strcmp(c->options.wire, "bf16") == 0;
     welcome.rank = rank;
     welcome.n_rank = view.status.slots;
     envelope.body_case = RK__ENVELOPE__BODY_WELCOME;

@@ -141,6 +141,7 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
     add_text(words, "--checkpoint-interval", options->checkpoint_interval);
     add_number(words, "--keep", "", options->keep);
     add_text(words, "--reduction", options->reduction);
+    add_text(words, "--wire", options->wire);
     add_text(words, "--launcher", NULL);
 }
 

@@ -61,6 +61,8 @@ static int build_words(const struct crew_job *job, uint32_t ticket, const struct
     add_option(words, "--group", place->group);
     add_option(words, "--host-name", place->host_name);
     add_option(words, "--address", place->address);
+    if (job->options->interface != NULL)
+        add_option(words, "--interface", job->options->interface);
     add_option(words, "--slots", words->slots);
     add_option(words, "--run-dir", job->directories->run);
     add_option(words, "--log-dir", job->directories->logs);

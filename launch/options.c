@@ -1,6 +1,7 @@
 /* The options of `reknit run`; see options.h. */
 #include "launch/options.h"
 
+#include "collectives/carrier_launch.h"
 #include "common/clock.h"
 #include "common/id.h"
 #include "launch/program.h"
@@ -23,6 +24,8 @@ static int take_backend(const struct argument *argument, const char *value, void
                         struct rk_why *why);
 static int take_reduction(const struct argument *argument, const char *value, void *target,
                           struct rk_why *why);
+static int take_wire(const struct argument *argument, const char *value, void *target,
+                     struct rk_why *why);
 static int take_interval(const struct argument *argument, const char *value, void *target,
                          struct rk_why *why);
 static int take_name(const struct argument *argument, const char *value, void *target,
@@ -70,6 +73,15 @@ static const struct argument arguments[] = {
      AT(max_restarts), 0, 1000000},
     {"--reduction", "exact", "sum in one fixed order: the same bits always (exact)", take_reduction,
      AT(reduction), 0, 0},
+    {"--wire", "f32|bf16",
+     "how float32 gradients travel between hosts; bf16 halves\n"
+     "the bytes, carries what it rounds off over to the next\n"
+     "step, and depends on the number of hosts (f32)",
+     take_wire, AT(wire), 0, 0},
+    {"--interface", "NAME|CIDR",
+     "network between the hosts for gradients, as eth1 or\n"
+     "10.1.0.0/16 (that of the workers' addresses)",
+     argument_text, AT(interface), 0, 0},
     {"--heartbeat", "TIME", "how often workers say that they live (100ms)", argument_duration,
      AT(heartbeat), RK_MS, HOUR},
     {"--silence", "TIME", "a worker not heard of for so long is lost (1s)", argument_duration,
@@ -160,6 +172,15 @@ static int take_reduction(const struct argument *argument, const char *value, vo
 
     (void)argument;
     return take_word(value, words, 2, &((struct run_options *)target)->reduction, why);
+}
+
+static int take_wire(const struct argument *argument, const char *value, void *target,
+                     struct rk_why *why)
+{
+    static const char *const words[] = {"f32", "bf16"};
+
+    (void)argument;
+    return take_word(value, words, 2, &((struct run_options *)target)->wire, why);
 }
 
 static int take_interval(const struct argument *argument, const char *value, void *target,
@@ -328,6 +349,8 @@ static int check_all(struct run_options *options, struct rk_why *why)
                      "--silence must be at least twice --heartbeat, or every worker is lost");
     if (rc == 0 && options->hosts_text == NULL)
         rc = program_check(options->program[0], why);
+    if (rc == 0 && options->hosts_text == NULL && options->interface != NULL)
+        rc = carrier_interface_check(options->interface, why);
     if (rc == 0)
         rc = absolute_checkpoint_dir(options, why);
     if (rc == 0 && options->workers == NULL) {
@@ -352,6 +375,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options, struct
         .keep = 3,
         .max_restarts = 100,
         .reduction = "exact",
+        .wire = "f32",
         .gather = 30 * RK_S,
         .heartbeat = 100 * RK_MS,
         .silence = RK_S,

@@ -162,6 +162,29 @@ static void the_interface_holds_the_address(void **state)
     assert_int_equal(carrier_interface("nonsense", name, sizeof name, NULL), RK_ENOENT);
 }
 
+static void an_interface_is_known_or_others_are_named(void **state)
+{
+    static const char *const good[] = {"lo", "127.0.0.0/8", "127.0.0.1/32", "0.0.0.0/0"};
+    static const char *const bad[] = {"127.0.0.0/33",
+                                      "127.0.0/8",
+                                      "127.0.0.0/",
+                                      "127.0.0.0/8x",
+                                      "/8",
+                                      "a/b",
+                                      "1.2.3.4.5.6.7.8.9.10.11/8"};
+    struct rk_why why = {""};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_int_equal(carrier_interface_check(good[i], NULL), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(carrier_interface_check(bad[i], NULL), RK_EINVAL);
+    assert_int_equal(carrier_interface_check("203.0.113.255/32", &why), RK_ENOENT);
+    assert_non_null(strstr(why.text, "no interface in '203.0.113.255/32'"));
+    assert_int_equal(carrier_interface_check("nonsense0", &why), RK_ENOENT);
+    assert_non_null(strstr(why.text, "lo (127.0.0.1)"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +194,7 @@ int main(void)
         cmocka_unit_test(impossible_launches_are_refused),
         cmocka_unit_test(host_names_are_read_back),
         cmocka_unit_test(the_interface_holds_the_address),
+        cmocka_unit_test(an_interface_is_known_or_others_are_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* The agent's life: opening all it needs, one turn of its loop after the other, and its end. */
 #include "worker/agent/agent.h"
 
+#include "collectives/carrier_launch.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "worker/agent/state.h"
@@ -352,6 +353,8 @@ int command_worker(int argc, char **argv)
     if (argc > 1 && (strcmp(argv[1], "--write-shard") == 0 || strcmp(argv[1], "--load-state") == 0))
         return storage_child(argc, argv);
     int rc = agent_options_parse(&options, argc, argv, &why);
+    if (rc == 0 && options.interface != NULL)
+        rc = carrier_interface_check(options.interface, &why);
     if (rc != 0) {
         fprintf(stderr, "reknit worker: %s\n", why.text);
         return rk_error_exit_code(rc);

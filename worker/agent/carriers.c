@@ -67,14 +67,19 @@ static int start(struct agent *agent, struct child *child, const struct carrier_
 static int start_mpirun(struct agent *agent, struct child *child, uint32_t hosts,
                         struct rk_why *why)
 {
-    char program[PATH_MAX], interface[64];
+    char program[PATH_MAX], found[64];
+    const char *interface = agent->options->interface;
     ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
     struct carrier_command command = {0};
 
     if (size < 0)
         return rk_fail_errno(why, errno, "cannot read /proc/self/exe");
     program[size] = '\0';
-    int rc = carrier_interface(agent->options->address, interface, sizeof interface, why);
+    int rc = 0;
+    if (interface == NULL) {
+        rc = carrier_interface(agent->options->address, found, sizeof found, why);
+        interface = found;
+    }
     if (rc == 0)
         rc = make_folder(agent, child, 0, why);
     if (rc != 0)

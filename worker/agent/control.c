@@ -27,6 +27,7 @@ static void on_welcome(struct agent *agent, const Rk__Welcome *welcome)
         agent->silence_ns = welcome->silence_ns;
     if (welcome->orphan_ns > 0)
         agent->orphan_ns = welcome->orphan_ns;
+    agent->wire = welcome->narrow_wire ? ARENA_WIRE_BF16 : ARENA_WIRE_F32;
     say_heartbeat_soon(agent);
 }
 
@@ -95,6 +96,7 @@ static void on_go(struct agent *agent, const Rk__Go *go)
         .hosts = go->hosts,
         .host_index = go->host_index,
         .carrier_job = go->carrier_job,
+        .wire = agent->wire,
         .shards = agent->shards,
         .fresh = go->fresh != 0,
         .restart = go->restart != 0,

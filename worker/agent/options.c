@@ -33,6 +33,8 @@ static const struct option_row {
     {"--group", "G", TEXT, FIELD(group), 0, 0, true, "host group: its workers share memory"},
     {"--host-name", "H", TEXT, FIELD(host_name), 0, 0, true, "the host's name, for people"},
     {"--address", "A", TEXT, FIELD(address), 0, 0, true, "where other hosts reach this one"},
+    {"--interface", "NAME", TEXT, FIELD(interface), 0, 0, false,
+     "or CIDR: network between the hosts for gradients"},
     {"--slots", "S", COUNT, FIELD(slots), 1, RK_MAX_SLOTS, false, "ranks of this worker (1)"},
     {"--run-dir", "DIR", TEXT, FIELD(run_dir), 0, 0, true, "the job's runtime directory"},
     {"--log-dir", "DIR", TEXT, FIELD(log_dir), 0, 0, true, "where output of ranks is kept"},

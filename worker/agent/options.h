@@ -16,6 +16,7 @@ struct agent_options {
     const char *group;
     const char *host_name;
     const char *address;
+    const char *interface; /* between carriers: a name or a network; NULL: that of `address` */
     uint32_t slots;
     const char *run_dir;
     const char *log_dir;

@@ -177,6 +177,7 @@ struct agent {
     uint64_t down_since;   /* when the link was last up, or the start */
     uint64_t heartbeat_ns, silence_ns, orphan_ns;
     uint32_t shards;
+    uint32_t wire; /* enum arena_wire, as the coordinator says */
 
     char host_dir[AGENT_PATH], socket_path[AGENT_PATH];
     struct arena arena;
