@@ -22,25 +22,35 @@ uint64_t field_next(uint64_t *seed)
     return x ^ (x >> 31);
 }
 
-void field_init(struct field *field, uint32_t host, uint32_t shards, uint64_t elements,
-                uint64_t state_bytes)
+void field_init_as(struct field *field, uint32_t host, uint32_t shards, uint64_t elements,
+                   uint64_t wide, uint64_t state_bytes, uint64_t bucket)
 {
     struct rk_why why = {""};
     struct rk_layout *layout = rk_layout_new(1, shards);
     int block;
 
-    *field = (struct field){
-        .shards = shards, .elements = elements, .state_bytes = state_bytes, .arena = {.fd = -1}};
+    *field = (struct field){.shards = shards, .state_bytes = state_bytes, .arena = {.fd = -1}};
     must(arena_create(&field->arena, (struct rk_host_id){host + 1}, shards, &why), &why);
+    layout->bucket = bucket;
     if (elements != 0)
         must(rk_layout_add(&layout, RK_TENSOR_GRADIENT, "g", 1, 1, &elements, &why), &why);
+    if (wide != 0)
+        must(rk_layout_add(&layout, RK_TENSOR_GRADIENT, "w", 2, 1, &wide, &why), &why);
     if (state_bytes != 0)
         must(rk_layout_add(&layout, RK_TENSOR_STATE, "s", 5, 1, &state_bytes, &why), &why);
     must(arena_declare(&field->arena, layout, &why), &why);
+    field->elements = rk_layout_grad_bytes(layout) / sizeof(float);
+    field->wide = rk_layout_grad_wide_from(layout) / sizeof(float);
     rk_layout_free(layout);
     block = arena_agent_claim(&field->arena, (struct rk_worker_id){host + 1});
     must(block, &why);
     field->block = (uint32_t)block;
+}
+
+void field_init(struct field *field, uint32_t host, uint32_t shards, uint64_t elements,
+                uint64_t state_bytes)
+{
+    field_init_as(field, host, shards, elements, 0, state_bytes, 0);
 }
 
 void field_done(struct field *field)
@@ -68,26 +78,42 @@ static float value_of(uint64_t step, uint32_t shard, uint64_t element)
     return value * (float)(1u << (bits >> 40 & 15));
 }
 
-void field_sum(uint64_t step, struct tree_node node, uint64_t elements, float *out)
+static struct tree_node child_of(struct tree_node node, uint32_t right)
 {
-    struct tree_node left = {.level = (uint16_t)(node.level - 1),
-                             .index = (uint16_t)(node.index * 2)};
-    struct tree_node right = {.level = left.level, .index = (uint16_t)(left.index + 1)};
-    float *other;
+    return (struct tree_node){.level = (uint16_t)(node.level - 1),
+                              .index = (uint16_t)(node.index * 2u + right)};
+}
 
-    if (node.level == 0) {
-        for (uint64_t e = 0; e < elements; e++)
-            out[e] = value_of(step, node.index, e);
-        return;
+static float value32(uint64_t step, struct tree_node node, uint64_t element)
+{
+    if (node.level == 0)
+        return value_of(step, node.index, element);
+    return value32(step, child_of(node, 0), element) + value32(step, child_of(node, 1), element);
+}
+
+static double value64(uint64_t step, struct tree_node node, uint64_t element)
+{
+    if (node.level == 0)
+        return (double)value_of(step, node.index, element) * 1.000000007;
+    return value64(step, child_of(node, 0), element) + value64(step, child_of(node, 1), element);
+}
+
+void field_sum(const struct field *field, uint64_t step, struct tree_node node, uint64_t from,
+               uint64_t count, float *out)
+{
+    step = field->still ? 0 : step;
+    for (uint64_t e = from; e < from + count;) {
+        double wide;
+
+        if (e < field->wide) {
+            *out++ = value32(step, node, e++);
+            continue;
+        }
+        wide = value64(step, node, e);
+        memcpy(out, &wide, sizeof wide);
+        out += 2;
+        e += 2;
     }
-    other = malloc(elements * sizeof *other + 1);
-    if (other == NULL)
-        abort();
-    field_sum(step, left, elements, out);
-    field_sum(step, right, elements, other);
-    for (uint64_t e = 0; e < elements; e++)
-        out[e] += other[e];
-    free(other);
 }
 
 static uint32_t nodes_of(const uint64_t *set, uint32_t shards, struct tree_node *node)
@@ -101,25 +127,77 @@ static uint32_t nodes_of(const uint64_t *set, uint32_t shards, struct tree_node 
     return tree_join(single, count, node);
 }
 
-void field_finish(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step,
-                  const uint64_t *set)
+static void table_of(const struct field *field, const struct arena_plan *plan, uint64_t step,
+                     const uint64_t *set, struct arena_table *table)
 {
-    struct arena_seat *at = &field->arena.header->seat[seat];
     struct tree_node node[RK_MAX_SHARDS];
     uint32_t count = nodes_of(set, field->shards, node);
-    uint32_t active = (atomic_load(&at->active) + 1) & 1;
-    struct arena_table *table = &at->table[active];
 
     if (count > tree_rank_buffers(field->shards) || count > TREE_MAX_NODES)
         abort();
-    table->step = step;
-    table->lineage = arena_plan_lineage(plan, step);
-    table->count = count;
-    for (uint32_t n = 0; n < count; n++) {
+    *table = (struct arena_table){
+        .step = step, .lineage = arena_plan_lineage(plan, step), .count = count};
+    for (uint32_t n = 0; n < count; n++)
         table->node[n] = (struct arena_node){.node = node[n], .buffer = n};
-        field_sum(step, node[n], field->elements, arena_buffer(&field->arena, seat, n));
-    }
+}
+
+static void publish(struct arena_seat *at, const struct arena_table *table)
+{
+    uint32_t active = (atomic_load(&at->active) + 1) & 1;
+
+    at->table[active] = *table;
     atomic_store(&at->active, active);
+}
+
+void field_finish(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step,
+                  const uint64_t *set)
+{
+    struct arena_table table;
+
+    table_of(field, plan, step, set, &table);
+    for (uint32_t n = 0; n < table.count; n++)
+        field_sum(field, step, table.node[n].node, 0, field->elements,
+                  arena_buffer(&field->arena, seat, n));
+    publish(&field->arena.header->seat[seat], &table);
+}
+
+void field_trash(struct field *field, uint32_t seat)
+{
+    for (uint32_t b = 0; b < tree_rank_buffers(field->shards); b++)
+        memset(arena_buffer(&field->arena, seat, b), 0xa5, field->elements * sizeof(float));
+}
+
+void field_announce(struct field *field, uint32_t seat, const struct arena_plan *plan,
+                    uint64_t step, const uint64_t *set)
+{
+    struct arena_table table;
+
+    table_of(field, plan, step, set, &table);
+    field_trash(field, seat);
+    arena_announce(&field->arena.header->seat[seat], arena_tick(plan->word, step), &table);
+    arena_ring(&field->arena);
+}
+
+void field_release(struct field *field, uint32_t seat, uint64_t step, uint32_t b)
+{
+    struct arena_seat *at = &field->arena.header->seat[seat];
+    uint64_t from;
+    uint64_t count;
+
+    arena_bucket_range(&field->arena, b, &from, &count);
+    for (uint32_t n = 0; n < at->final.count; n++)
+        field_sum(field, step, at->final.node[n].node, from, count,
+                  arena_buffer(&field->arena, seat, at->final.node[n].buffer) + from);
+    arena_bucket_done(at, b);
+    arena_ring(&field->arena);
+}
+
+void field_publish(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step)
+{
+    struct arena_seat *at = &field->arena.header->seat[seat];
+
+    publish(at, &at->final);
+    arena_ready(&field->arena, at, arena_tick(plan->word, step));
 }
 
 void field_ready(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step)
@@ -162,7 +240,7 @@ bool field_result_is(const struct field *field, uint64_t step)
 
     if (sum == NULL)
         abort();
-    field_sum(step, root, field->elements, sum);
+    field_sum(field, step, root, 0, field->elements, sum);
     same = memcmp(sum, arena_result(&field->arena), field->elements * sizeof *sum) == 0;
     free(sum);
     return same;

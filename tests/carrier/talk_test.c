@@ -1,17 +1,12 @@
 /* Carriers of several hosts in one process, without MPI: bookkeeping, and whole talks over streams
  * that deliver late, with freezes in between, against serial sums. */
-#include "collectives/carrier/talk.h"
-#include "tests/carrier/field.h"
-#include "tests/carrier/memory_wires.h"
+#include "tests/carrier/scene.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include <cmocka.h>
-
-#define HOSTS 4u
-#define TURNS 2000000u
 
 /* ---- bookkeeping ----------------------------------------------------------------------------- */
 
@@ -139,130 +134,12 @@ static void packets_have_their_size(void **state)
 
 /* ---- talks ----------------------------------------------------------------------------------- */
 
-/* Several hosts with two ranks each and the talks of their carriers. */
-struct scene {
-    uint32_t hosts;
-    uint64_t seed;
-    struct wires *wires[HOSTS];
-    struct narrow narrow[HOSTS];
-    struct field field[HOSTS];
-    struct talk *talk[HOSTS];
-    struct arena_plan plan[HOSTS];
-    uint64_t set[HOSTS * 2][RK_MAX_SHARDS / 64];
-};
-
-static void scene_init(struct scene *scene, uint32_t hosts, uint32_t shards, uint64_t elements,
-                       uint64_t state_bytes)
-{
-    *scene = (struct scene){.hosts = hosts, .seed = hosts * 1000 + elements};
-    memory_wires_init(hosts, scene->seed, scene->wires);
-    for (uint32_t h = 0; h < hosts; h++) {
-        struct arena_plan *plan = &scene->plan[h];
-
-        field_init(&scene->field[h], h, shards, elements, state_bytes);
-        *plan = (struct arena_plan){.hosts = hosts,
-                                    .host_index = hosts - 1 - h, /* not the place in the job */
-                                    .world = hosts * 2,
-                                    .carrier_job = 1,
-                                    .shards = shards,
-                                    .local_count = 2};
-        for (uint32_t r = 0; r < 2; r++)
-            plan->local[r].seat = field_seat(&scene->field[h], r);
-    }
-}
-
-static void scene_done(struct scene *scene)
-{
-    for (uint32_t h = 0; h < scene->hosts; h++) {
-        talk_free(scene->talk[h]);
-        narrow_done(&scene->narrow[h]);
-        field_done(&scene->field[h]);
-    }
-    memory_wires_done(scene->wires);
-}
-
-/* Freeze and go of one host for `word`: a new talk over the same streams. */
-static void scene_go_host(struct scene *scene, uint32_t h, rk_word word, rk_word lineage,
-                          uint64_t deal_step)
-{
-    struct field *field = &scene->field[h];
-    struct arena_plan *plan = &scene->plan[h];
-
-    plan->word = word;
-    plan->lineage = lineage;
-    plan->deal_step = deal_step;
-    atomic_store(&field->arena.header->agent[field->block].freeze_word, word);
-    arena_go(&field->arena, field->block, plan);
-    talk_free(scene->talk[h]);
-    assert_int_equal(talk_new(&field->arena, scene->wires[h], &scene->narrow[h], field->block, plan,
-                              &scene->talk[h], NULL),
-                     0);
-}
-
-static void scene_go(struct scene *scene, rk_word word, rk_word lineage, uint64_t deal_step)
-{
-    for (uint32_t h = 0; h < scene->hosts; h++)
-        scene_go_host(scene, h, word, lineage, deal_step);
-}
-
-static void scene_deal(struct scene *scene)
-{
-    uint32_t shards = scene->plan[0].shards;
-
-    field_deal(shards, scene->hosts * 2, tree_rank_buffers(shards), &scene->seed, scene->set);
-}
-
-static void scene_compute(struct scene *scene, uint32_t host, uint64_t step)
-{
-    for (uint32_t r = 0; r < 2; r++) {
-        uint32_t seat = scene->plan[host].local[r].seat;
-
-        field_finish(&scene->field[host], seat, &scene->plan[host], step, scene->set[host * 2 + r]);
-        field_ready(&scene->field[host], seat, &scene->plan[host], step);
-    }
-}
-
-static uint64_t complete_of(const struct scene *scene, uint32_t host)
-{
-    return atomic_load(&scene->field[host].arena.header->complete_step);
-}
-
-/* One turn of a host drawn by lot; the talk's return value. */
-static int scene_turn(struct scene *scene)
-{
-    uint32_t h = (uint32_t)(field_next(&scene->seed) % scene->hosts);
-    bool moved = false;
-
-    return talk_turn(scene->talk[h], &moved, NULL);
-}
-
-/* Turns until `step` is complete on all hosts, or on any. */
-static void scene_run(struct scene *scene, uint64_t step, bool all)
-{
-    for (uint32_t turn = 0; turn < TURNS; turn++) {
-        uint32_t there = 0;
-
-        for (uint32_t h = 0; h < scene->hosts; h++)
-            there += complete_of(scene, h) > step;
-        if (there == scene->hosts || (there != 0 && !all))
-            return;
-        assert_int_equal(scene_turn(scene), 0);
-    }
-    fail_msg("step %llu is not complete after %u turns", (unsigned long long)step, TURNS);
-}
-
-static void scene_check(const struct scene *scene, uint64_t step)
-{
-    for (uint32_t h = 0; h < scene->hosts; h++)
-        assert_true(field_result_is(&scene->field[h], step));
-}
-
 static void steps_have_the_bits_of_a_serial_sum(void **state)
 {
     static const uint64_t elements[] = {0, 1, 40, 70000};
 
     (void)state;
-    for (uint32_t hosts = 2; hosts <= HOSTS; hosts++)
+    for (uint32_t hosts = 2; hosts <= SCENE_HOSTS; hosts++)
         for (size_t e = 0; e < sizeof elements / sizeof elements[0]; e++) {
             struct scene scene;
 
@@ -359,7 +236,7 @@ static void hosts_a_step_apart(void **state)
 {
     enum { STEPS = 12 };
     struct scene scene;
-    uint64_t next[HOSTS] = {0};
+    uint64_t next[SCENE_HOSTS] = {0};
     uint64_t seed[STEPS];
 
     (void)state;
@@ -367,12 +244,12 @@ static void hosts_a_step_apart(void **state)
     for (uint32_t s = 0; s < STEPS; s++)
         seed[s] = s + 1;
     scene_go(&scene, 1, 1, 0);
-    for (uint32_t turn = 0; turn < TURNS; turn++) {
+    for (uint32_t turn = 0; turn < SCENE_TURNS; turn++) {
         uint32_t finished = 0;
 
         for (uint32_t h = 0; h < 4; h++) {
-            finished += complete_of(&scene, h) == STEPS;
-            if (complete_of(&scene, h) != next[h] || next[h] == STEPS)
+            finished += scene_complete(&scene, h) == STEPS;
+            if (scene_complete(&scene, h) != next[h] || next[h] == STEPS)
                 continue;
             if (next[h] > 0)
                 assert_true(field_result_is(&scene.field[h], next[h] - 1));
@@ -386,7 +263,7 @@ static void hosts_a_step_apart(void **state)
         assert_int_equal(scene_turn(&scene), 0);
     }
     for (uint32_t h = 0; h < 4; h++)
-        assert_int_equal(complete_of(&scene, h), STEPS);
+        assert_int_equal(scene_complete(&scene, h), STEPS);
     scene_check(&scene, STEPS - 1);
     scene_done(&scene);
 }
@@ -404,17 +281,17 @@ static void a_frozen_carrier_touches_nothing(void **state)
     for (uint32_t h = 0; h < 2; h++)
         scene_compute(&scene, h, 0);
     result = arena_result(&scene.field[1].arena);
-    for (uint32_t turn = 0; turn < TURNS && result[0] == 0 && result[3 * PACKET_FLOATS / 2] == 0;
-         turn++)
+    for (uint32_t turn = 0;
+         turn < SCENE_TURNS && result[0] == 0 && result[3 * PACKET_FLOATS / 2] == 0; turn++)
         assert_int_equal(scene_turn(&scene), 0);
-    assert_int_equal(complete_of(&scene, 1), 0);
+    assert_int_equal(scene_complete(&scene, 1), 0);
     atomic_store(&scene.field[1].arena.header->agent[scene.field[1].block].freeze_word, 2);
     memset(result, 0, scene.field[1].elements * sizeof(float));
     for (uint32_t turn = 0; turn < 2000; turn++)
         assert_int_equal(scene_turn(&scene), 0);
     for (uint64_t e = 0; e < scene.field[1].elements; e++)
         assert_true(result[e] == 0);
-    assert_int_equal(complete_of(&scene, 1), 0);
+    assert_int_equal(scene_complete(&scene, 1), 0);
     scene_done(&scene);
 }
 
@@ -430,7 +307,8 @@ static void the_result_reaches_who_lacks_it(void **state)
     for (uint32_t h = 0; h < 3; h++)
         scene_compute(&scene, h, 0);
     scene_run(&scene, 0, false);
-    assert_true(complete_of(&scene, 0) + complete_of(&scene, 1) + complete_of(&scene, 2) < 3);
+    assert_true(scene_complete(&scene, 0) + scene_complete(&scene, 1) + scene_complete(&scene, 2) <
+                3);
     scene_go(&scene, 2, 1, 0);
     scene_run(&scene, 0, true);
     scene_check(&scene, 0);
@@ -459,7 +337,7 @@ static void the_state_reaches_who_takes_it(void **state)
         assert_int_equal(scene_turn(&scene), 0);
     assert_false(field_snapshot_is(&scene.field[2], 7));
     field_snapshot(&scene.field[1], 7);
-    for (uint32_t turn = 0; turn < TURNS && !there; turn++) {
+    for (uint32_t turn = 0; turn < SCENE_TURNS && !there; turn++) {
         assert_int_equal(scene_turn(&scene), 0);
         there = field_snapshot_is(&scene.field[2], 7);
     }
@@ -489,10 +367,10 @@ static void hosts_that_do_not_fit_together_end(void **state)
             memcpy(scene.set[1], scene.set[2], sizeof scene.set[1]);
         for (uint32_t h = 0; h < 2; h++)
             scene_compute(&scene, h, 0);
-        for (uint32_t turn = 0; turn < TURNS && rc == 0; turn++)
+        for (uint32_t turn = 0; turn < SCENE_TURNS && rc == 0; turn++)
             rc = scene_turn(&scene);
         assert_int_equal(rc, RK_EDATA);
-        assert_int_equal(complete_of(&scene, 0) + complete_of(&scene, 1), 0);
+        assert_int_equal(scene_complete(&scene, 0) + scene_complete(&scene, 1), 0);
         scene_done(&scene);
     }
 }
@@ -510,7 +388,7 @@ static void another_lineage_ends(void **state)
     scene_deal(&scene);
     for (uint32_t h = 0; h < 2; h++)
         scene_compute(&scene, h, 0);
-    for (uint32_t turn = 0; turn < TURNS && rc == 0; turn++)
+    for (uint32_t turn = 0; turn < SCENE_TURNS && rc == 0; turn++)
         rc = scene_turn(&scene);
     assert_int_equal(rc, RK_EDATA);
     scene_done(&scene);
