@@ -207,14 +207,15 @@ static void play_all(struct play *play, uint64_t calm)
 static const struct {
     struct scene_kind kind;
     bool gather;
+    bool narrow_gather;
 } kinds[] = {
-    {{.hosts = 2, .shards = 8, .elements = 0, .ranks = {1, 1}}, true},
-    {{.hosts = 2, .shards = 8, .elements = 5000, .wide = 700, .ranks = {2, 2}}, true},
-    {{.hosts = 2, .shards = 8, .elements = 40000, .wide = 100, .ranks = {3, 1}}, false},
-    {{.hosts = 3, .shards = 8, .elements = 1, .ranks = {1, 2, 1}}, true},
-    {{.hosts = 3, .shards = 16, .elements = 33000, .wide = 1500, .ranks = {1, 3, 2}}, false},
-    {{.hosts = 4, .shards = 8, .elements = 3000, .ranks = {2, 1, 1, 2}}, true},
-    {{.hosts = 4, .shards = 8, .elements = 20000, .ranks = {1, 1, 2, 1}}, false},
+    {{.hosts = 2, .shards = 8, .elements = 0, .ranks = {1, 1}}, true, true},
+    {{.hosts = 2, .shards = 8, .elements = 5000, .wide = 700, .ranks = {2, 2}}, true, true},
+    {{.hosts = 2, .shards = 8, .elements = 40000, .wide = 100, .ranks = {3, 1}}, false, true},
+    {{.hosts = 3, .shards = 8, .elements = 1, .ranks = {1, 2, 1}}, true, true},
+    {{.hosts = 3, .shards = 8, .elements = 55000, .wide = 1500, .ranks = {1, 3, 2}}, false, false},
+    {{.hosts = 4, .shards = 8, .elements = 3000, .ranks = {2, 1, 1, 2}}, true, true},
+    {{.hosts = 4, .shards = 16, .elements = 25000, .ranks = {1, 1, 2, 1}}, false, false},
 };
 #define KINDS (sizeof kinds / sizeof kinds[0])
 
@@ -230,8 +231,8 @@ static void play_kinds(uint32_t wire, uint64_t calm, uint64_t seeds)
             kind.seed = seed * 100 + k;
             play_init(&play, &kind);
             play_all(&play, calm);
-            if (wire == ARENA_WIRE_F32)
-                assert_int_equal(play.scene.talk[0]->order.gather, kinds[k].gather);
+            assert_int_equal(play.scene.talk[0]->order.gather,
+                             wire == ARENA_WIRE_F32 ? kinds[k].gather : kinds[k].narrow_gather);
             play_done(&play);
         }
 }
@@ -308,6 +309,36 @@ static void rounding_does_not_add_up(void **state)
     }
 }
 
+static bool holds_back(const struct narrow *narrow)
+{
+    for (uint64_t e = 0; e < narrow->elements; e++)
+        if (narrow->residual[e] != 0)
+            return true;
+    return false;
+}
+
+/* What is held back outlives plans, but not the state that it belongs to. */
+static void a_restart_forgets_what_is_held_back(void **state)
+{
+    struct scene_kind kind = kinds[1].kind;
+    struct scene scene;
+
+    (void)state;
+    kind.wire = ARENA_WIRE_BF16;
+    scene_init_as(&scene, &kind);
+    scene_deal(&scene);
+    scene_go(&scene, 1, 1, 0);
+    scene_compute_all(&scene, 0);
+    scene_run(&scene, 0, true);
+    scene_go(&scene, 2, 2, 1);
+    assert_true(holds_back(&scene.narrow[0]));
+    scene.plan[0].restart = 1;
+    scene_go(&scene, 3, 3, 1);
+    assert_false(holds_back(&scene.narrow[0]));
+    assert_true(holds_back(&scene.narrow[1]));
+    scene_done(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +346,7 @@ int main(void)
         cmocka_unit_test(freezes_come_at_any_turn),
         cmocka_unit_test(narrow_steps_agree_everywhere),
         cmocka_unit_test(rounding_does_not_add_up),
+        cmocka_unit_test(a_restart_forgets_what_is_held_back),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
