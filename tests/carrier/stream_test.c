@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #define STEPS 4u
-#define BUCKET 4096u
+#define BUCKET 8192u /* so that one holds both float32 and float64 elements */
 #define MOST_BUCKETS 64u
 
 struct player {
