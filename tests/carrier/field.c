@@ -232,18 +232,29 @@ void field_deal(uint32_t shards, uint32_t ranks, uint32_t most, uint64_t *seed,
     }
 }
 
-bool field_result_is(const struct field *field, uint64_t step)
+static bool result_is_from(const struct field *field, uint64_t step, uint64_t from)
 {
     struct tree_node root = {.level = (uint16_t)tree_log2(field->shards)};
-    float *sum = malloc(field->elements * sizeof *sum + 1);
+    uint64_t count = field->elements - from;
+    float *sum = malloc(count * sizeof *sum + 1);
     bool same;
 
     if (sum == NULL)
         abort();
-    field_sum(field, step, root, 0, field->elements, sum);
-    same = memcmp(sum, arena_result(&field->arena), field->elements * sizeof *sum) == 0;
+    field_sum(field, step, root, from, count, sum);
+    same = memcmp(sum, arena_result(&field->arena) + from, count * sizeof *sum) == 0;
     free(sum);
     return same;
+}
+
+bool field_result_is(const struct field *field, uint64_t step)
+{
+    return result_is_from(field, step, 0);
+}
+
+bool field_wide_result_is(const struct field *field, uint64_t step)
+{
+    return field->wide >= field->elements || result_is_from(field, step, field->wide);
 }
 
 static unsigned char state_byte(uint64_t step, uint64_t at)

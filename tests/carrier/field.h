@@ -54,6 +54,8 @@ void field_deal(uint32_t shards, uint32_t ranks, uint32_t most, uint64_t *seed,
 void field_sum(const struct field *field, uint64_t step, struct tree_node node, uint64_t from,
                uint64_t count, float *out);
 bool field_result_is(const struct field *field, uint64_t step);
+/* Of the float64 elements only. */
+bool field_wide_result_is(const struct field *field, uint64_t step);
 
 /* A snapshot of `step`, and whether there is a right one. */
 void field_snapshot(struct field *field, uint64_t step);

@@ -78,6 +78,7 @@ static void check_result(struct play *play, uint32_t host, uint64_t step)
 
     if (play->scene.plan[0].wire == ARENA_WIRE_F32)
         assert_true(field_result_is(field, step));
+    assert_true(field_wide_result_is(field, step));
     if (play->taken[step] == NULL) {
         play->taken[step] = malloc(bytes + 1);
         assert_non_null(play->taken[step]);
