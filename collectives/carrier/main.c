@@ -1,8 +1,9 @@
 /* `reknit carrier`: one process per host that exchanges the arena with the other hosts by MPI.
  *
- * It holds no state: what it needs is in the arena and in the plan of its agent's block, whose
- * freeze and go words it follows as a rank does.  It leaves when its agent is gone, when the plan
- * belongs to another carrier job, or with an error that only a new launch mends:
+ * It holds no state but what rounding keeps back (narrow.h): what it needs is in the arena and in
+ * the plan of its agent's block, whose freeze and go words it follows as a rank does.  It leaves
+ * when its agent is gone, when the plan belongs to another carrier job, or with an error that only
+ * a new launch mends:
  *   0   not needed any more      70  hosts do not fit together: a bug or a stale peer
  *   75  the job of carriers is broken, launch it again */
 #include "collectives/carrier/talk.h"

@@ -261,8 +261,10 @@ static void host_init(struct agents *agents, uint32_t h, uint32_t shards, uint64
                                      .world = agents->hosts * 2,
                                      .shards = shards,
                                      .local_count = 2};
-    for (uint32_t r = 0; r < 2; r++)
+    for (uint32_t r = 0; r < AGENTS_RANKS; r++) {
         host->plan.local[r].seat = field_seat(&host->field, r);
+        host->plan.local[r].index = h * 2 + r; /* while all hosts have two */
+    }
 }
 
 void agents_init(struct agents *agents, const char *roles, uint32_t hosts, uint32_t shards,

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #define AGENTS_HOSTS 4u
+#define AGENTS_RANKS 3u /* seats of each host; plan.local_count of them are ranks: 2 at first */
 
 struct played_host {
     struct field field;

@@ -26,23 +26,33 @@ static bool all_complete(const struct agents *agents, uint64_t step)
     return true;
 }
 
+static uint32_t world_of(const struct agents *agents)
+{
+    uint32_t world = 0;
+
+    for (uint32_t h = 0; h < agents->hosts; h++)
+        world += agents->host[h].plan.local_count;
+    return world;
+}
+
 /* The ranks of all hosts compute `step`, with uneven shares that `seed` draws. */
 static void compute(struct agents *agents, uint64_t step, uint64_t *seed)
 {
     uint32_t shards = agents->host[0].plan.shards;
-    uint64_t set[AGENTS_HOSTS * 2][RK_MAX_SHARDS / 64];
+    uint64_t set[AGENTS_HOSTS * AGENTS_RANKS][RK_MAX_SHARDS / 64];
+    uint32_t rank = 0;
 
-    field_deal(shards, agents->hosts * 2, tree_rank_buffers(shards), seed, set);
+    field_deal(shards, world_of(agents), tree_rank_buffers(shards), seed, set);
     for (uint32_t h = 0; h < agents->hosts; h++)
-        for (uint32_t r = 0; r < 2; r++)
+        for (uint32_t r = 0; r < agents->host[h].plan.local_count; r++)
             field_finish(&agents->host[h].field, agents->host[h].plan.local[r].seat,
-                         &agents->host[h].plan, step, set[2 * h + r]);
+                         &agents->host[h].plan, step, set[rank++]);
 }
 
 static void announce(struct agents *agents, uint64_t step)
 {
     for (uint32_t h = 0; h < agents->hosts; h++)
-        for (uint32_t r = 0; r < 2; r++)
+        for (uint32_t r = 0; r < agents->host[h].plan.local_count; r++)
             field_ready(&agents->host[h].field, agents->host[h].plan.local[r].seat,
                         &agents->host[h].plan, step);
 }
@@ -176,6 +186,38 @@ static void a_new_host_takes_the_state(void **state)
     agents_done(&agents);
 }
 
+/* 3, 1 and 2 ranks; then the same with bfloat16 on the wire, where all hosts still agree. */
+static void uneven_hosts_and_narrow_wires(void **state)
+{
+    static const uint32_t ranks[] = {3, 1, 2};
+    struct agents agents;
+    uint64_t seed = 21;
+
+    (void)state;
+    agents_init(&agents, roles, 3, 16, 300000, 0);
+    for (uint32_t h = 0; h < 3; h++)
+        agents.host[h].plan.local_count = ranks[h];
+    launch(&agents);
+    agents_freeze(&agents, 1, true);
+    agents_go(&agents, 1, 1, 0);
+    for (uint64_t step = 0; step < 4; step++)
+        take_step(&agents, step, &seed);
+    agents_freeze(&agents, 2, true);
+    for (uint32_t h = 0; h < 3; h++)
+        agents.host[h].plan.wire = ARENA_WIRE_BF16;
+    agents_go(&agents, 2, 2, 4);
+    for (uint64_t step = 4; step < 8; step++) {
+        compute(&agents, step, &seed);
+        announce(&agents, step);
+        AGENTS_UNTIL(&agents, all_complete(&agents, step), "a step is not finished");
+        assert_false(field_result_is(&agents.host[0].field, step));
+        for (uint32_t h = 1; h < 3; h++)
+            assert_memory_equal(arena_result(&agents.host[h].field.arena),
+                                arena_result(&agents.host[0].field.arena), 300000 * sizeof(float));
+    }
+    agents_done(&agents);
+}
+
 /* A carrier, then mpirun, is lost in an exchange: the next job repeats the step. */
 static void a_lost_carrier_costs_a_launch(void **state)
 {
@@ -237,6 +279,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(freezes_in_an_exchange),
         cmocka_unit_test(a_host_behind_gets_the_result),
         cmocka_unit_test(a_new_host_takes_the_state),
+        cmocka_unit_test(uneven_hosts_and_narrow_wires),
         cmocka_unit_test(a_lost_carrier_costs_a_launch),
         cmocka_unit_test(carriers_wait_for_their_plan),
     };
