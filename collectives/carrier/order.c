@@ -26,6 +26,8 @@ bool order_gathers(uint64_t bytes, const uint32_t *vectors, uint32_t hosts)
 {
     uint64_t most = 0;
 
+    if (hosts < 2)
+        return true;
     for (uint32_t h = 0; h < hosts; h++)
         most = vectors[h] > most ? vectors[h] : most;
     return most * (hosts - 1) * bytes <=

@@ -8,9 +8,9 @@ SHAPES = [(1, 1), (2, 1), (3, 1), (4, 1), (2, 2), (3, 2), (4, 2), (3, 3), (4, 3)
 
 
 class Digest(JobTest):
-    def run_shape(self, workers, hosts, seed=1):
-        folder = self.path(f"c{workers}-{hosts}-{seed}")
-        shape = ["--workers", str(workers)]
+    def run_shape(self, workers, hosts, seed=1, wire="f32"):
+        folder = self.path(f"c{workers}-{hosts}-{seed}-{wire}")
+        shape = ["--workers", str(workers), "--wire", wire]
         if hosts > 1:
             shape += ["--virtual-hosts", str(hosts)]
         job = self.job(*shape, "--", *chargpt(STEPS, seed=seed), checkpoints=folder).finishes()
@@ -25,6 +25,11 @@ class Digest(JobTest):
 
     def test_another_seed_gives_another(self):
         self.assertNotEqual(self.run_shape(2, 1, seed=1), self.run_shape(2, 1, seed=2))
+
+    def test_a_narrow_wire_rounds_between_hosts_only(self):
+        exact = self.run_shape(2, 1)
+        self.assertEqual(self.run_shape(2, 1, wire="bf16"), exact)
+        self.assertNotEqual(self.run_shape(2, 2, wire="bf16"), exact)
 
 
 if __name__ == "__main__":

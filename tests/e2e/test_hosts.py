@@ -72,14 +72,14 @@ class Hosts(JobTest):
             kill(*self.pids_in(name))
             subprocess.run(["ip", "netns", "del", name], stderr=subprocess.DEVNULL, check=False)
 
-    def start(self, steps=STEPS, pace=PACE):
+    def start(self, *options, steps=STEPS, pace=PACE):
         """A job whose `reknit run` is on the first host."""
         folder = self.path("c")
         first = next(iter(self.names.values()))
         prefix = ("ip", "netns", "exec", first, "unshare", "--uts", "sh", "-c",
                   f'hostname {first}; exec "$@"', "sh")
         job = self.job("--workers", "2", "--slots", "2", "--hosts", self.hosts, "--rsh", self.rsh,
-                       "--", *chargpt(steps, pace), checkpoints=folder, prefix=prefix)
+                       *options, "--", *chargpt(steps, pace), checkpoints=folder, prefix=prefix)
         return job, folder
 
     def ends_well(self, job, folder, losses=1):
@@ -88,10 +88,16 @@ class Hosts(JobTest):
         self.assertEqual(self.digest(folder), self.reference(STEPS))
 
     def test_undisturbed(self):
-        job, folder = self.start(pace=0)
+        job, folder = self.start("--interface", "10.78.5.0/24", pace=0)
         job.finishes()
         self.assertEqual(job.events("recovered"), [])
         self.assertEqual(self.digest(folder), self.reference(STEPS))
+
+    def test_unknown_interface(self):
+        job, _ = self.start("--interface", "nonsense0", pace=0)
+        job.finishes(69)
+        self.assertIn("no interface named 'nonsense0'; it has lo (127.0.0.1), veth0 (10.78.5.",
+                      job.output())
 
     def test_rank_lost(self):
         job, folder = self.start()
