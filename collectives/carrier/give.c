@@ -81,6 +81,19 @@ static void pack_bucket(struct talk *talk, uint32_t bucket)
     }
 }
 
+/* Whether parts for some host, or our sums, wait for the next bucket to be opened: rounding ahead
+ * of the wire would only keep it waiting. */
+static bool is_awaited(const struct talk *talk)
+{
+    if (!walk_is_over(&talk->sum) && talk->sum.bucket < talk->open_from)
+        return true;
+    for (uint32_t h = 0; h < talk->plan.hosts; h++)
+        if (h != talk->plan.host_index && !walk_is_over(&talk->host[h].parts) &&
+            talk->host[h].parts.bucket < talk->open_from)
+            return true;
+    return false;
+}
+
 void give_open(struct talk *talk, bool *moved)
 {
     struct talk_host *self = &talk->host[talk->plan.host_index];
@@ -91,13 +104,13 @@ void give_open(struct talk *talk, bool *moved)
     self->complete = talk->ready_from == 0;
     if (talk->open_from == talk->ready_from || talk_frozen(talk))
         return;
-    *moved = true;
-    if (talk->plan.wire != ARENA_WIRE_BF16) {
+    if (talk->plan.wire != ARENA_WIRE_BF16 || talk->node_count == 0) {
         talk->open_from = talk->ready_from;
-        return;
+        *moved = true;
+    } else if (is_awaited(talk)) {
+        pack_bucket(talk, --talk->open_from);
+        *moved = true;
     }
-    pack_bucket(talk, talk->open_from - 1);
-    talk->open_from--;
 }
 
 /* ---- packets --------------------------------------------------------------------------------- */

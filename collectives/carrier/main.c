@@ -25,7 +25,7 @@
 
 #define ATTACH_TIMEOUT_MS 10000
 #define AGENT_TURNS 64u /* looks after the agent once in so many turns of a wait */
-#define YIELD_TURNS 200u
+#define YIELD_TURNS 20u
 #define SHORT_TURNS 1000u
 
 struct carrier {
