@@ -126,7 +126,7 @@ static int send_part(struct talk *talk, uint32_t host, struct packet *packet, bo
 
         for (uint32_t p = 0; p < parts; p++)
             talk->part[p] = tree_part_f32(talk->piece[first + p].node, talk->piece[first + p].data);
-        arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count,
+        arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count, false,
                   values + n * count - from);
     }
     to->parts_sent += count;
@@ -294,7 +294,7 @@ static void sum_range(struct talk *talk, uint64_t at, uint64_t count)
         }
         talk->part[p] = tree_part_f32(from->node, data);
     }
-    arena_sum(talk->arena, talk->part, talk->merge.count, root, at, count,
+    arena_sum(talk->arena, talk->part, talk->merge.count, root, at, count, false,
               arena_result(talk->arena));
 }
 
