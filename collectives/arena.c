@@ -117,12 +117,23 @@ uint64_t arena_seat_bytes(const struct arena_header *header)
     return header->buffers * header->grad_bytes;
 }
 
-static bool has_leaf(const struct rk_layout *layout)
+static bool has_in_arena(const struct rk_layout *layout, enum rk_tensor_kind kind)
 {
     for (uint32_t t = 0; t < layout->tensor_count; t++)
-        if (layout->tensor[t].in_arena)
+        if (layout->tensor[t].in_arena && layout->tensor[t].kind == (uint32_t)kind)
             return true;
     return false;
+}
+
+/* Buffers that a seat has besides those of partial sums, and copies of the state besides the
+ * snapshots. */
+static uint32_t leaf_buffers(const struct rk_layout *layout)
+{
+    return has_in_arena(layout, RK_TENSOR_GRADIENT) ? 1 : 0;
+}
+static uint32_t shared_copies(const struct rk_layout *layout)
+{
+    return has_in_arena(layout, RK_TENSOR_STATE) ? ARENA_SHARED : 0;
 }
 
 uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks)
@@ -130,8 +141,8 @@ uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint3
     uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
 
-    return ARENA_CONTROL_BYTES + grads + ARENA_SNAPSHOTS * state +
-           (uint64_t)ranks * (tree_rank_buffers(shards) + has_leaf(layout)) * grads;
+    return ARENA_CONTROL_BYTES + grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state +
+           (uint64_t)ranks * (tree_rank_buffers(shards) + leaf_buffers(layout)) * grads;
 }
 
 static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
@@ -161,10 +172,10 @@ static void cut_buckets(struct arena_header *header, const struct rk_layout *lay
 static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
 {
     struct arena_header *header = arena->header;
-    uint32_t buffers = tree_rank_buffers(header->shards) + has_leaf(layout);
+    uint32_t buffers = tree_rank_buffers(header->shards) + leaf_buffers(layout);
     uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
-    uint64_t shared = grads + ARENA_SNAPSHOTS * state;
+    uint64_t shared = grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state;
     uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
     int rc;
 
@@ -181,13 +192,14 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
     }
     header = arena->header;
     header->buffers = buffers;
-    header->leaf = has_leaf(layout) ? buffers - 1 : ARENA_NO_BUFFER;
+    header->leaf = leaf_buffers(layout) != 0 ? buffers - 1 : ARENA_NO_BUFFER;
     cut_buckets(header, layout);
     header->grad_bytes = grads;
     header->state_bytes = state;
     header->result_offset = ARENA_CONTROL_BYTES;
     header->snapshot_offset = header->result_offset + grads;
-    header->seat_offset = header->snapshot_offset + ARENA_SNAPSHOTS * state;
+    header->shared_offset = header->snapshot_offset + ARENA_SNAPSHOTS * state;
+    header->seat_offset = header->shared_offset + shared_copies(layout) * state;
     header->total_bytes = total;
     (void)fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     return 0;
@@ -210,7 +222,7 @@ static int compare(const struct rk_layout *mine, const struct rk_layout *theirs,
     for (uint32_t t = 0; t < mine->tensor_count; t++)
         if (mine->tensor[t].in_arena != theirs->tensor[t].in_arena)
             return rk_fail(why, RK_ELAYOUT,
-                           "gradient %s is rk_alloc's in %s and the program's own in %s; do the "
+                           "%s lies in the arena in %s and in the program's memory in %s; do the "
                            "same in every rank",
                            mine->tensor[t].name, mine->tensor[t].in_arena ? "this rank" : "the job",
                            mine->tensor[t].in_arena ? "the job" : "this rank");
@@ -271,6 +283,13 @@ void *arena_snapshot_data(const struct arena *arena, uint32_t snapshot)
     return at(arena, arena->header->snapshot_offset + snapshot * arena->header->state_bytes);
 }
 
+void *arena_shared_data(const struct arena *arena, uint64_t position)
+{
+    const struct arena_header *header = arena->header;
+
+    return at(arena, header->shared_offset + position % ARENA_SHARED * header->state_bytes);
+}
+
 uint64_t arena_buffer_offset(const struct arena *arena, uint32_t seat, uint32_t buffer)
 {
     const struct arena_header *header = arena->header;
@@ -309,13 +328,13 @@ static void sum_wide(const struct tree_part *parts, uint32_t part_count, struct 
 }
 
 void arena_sum(const struct arena *arena, const struct tree_part *parts, uint32_t part_count,
-               struct tree_node root, uint64_t from, uint64_t count, float *out)
+               struct tree_node root, uint64_t from, uint64_t count, bool stream, float *out)
 {
     uint64_t wide = rk_layout_grad_wide_from(arena_layout(arena)) / sizeof(float);
     uint64_t narrow = from >= wide ? 0 : count < wide - from ? count : wide - from;
 
     if (narrow != 0)
-        tree_sum(parts, part_count, root, from, narrow, out);
+        tree_sum(parts, part_count, root, from, narrow, stream, out);
     if (narrow < count)
         sum_wide(parts, part_count, root, from + narrow, count - narrow, out);
 }
@@ -381,5 +400,23 @@ void arena_snapshot_begin(struct arena *arena, uint32_t snapshot)
 void arena_snapshot_commit(struct arena *arena, uint32_t snapshot, uint64_t step)
 {
     atomic_store_explicit(&arena->header->snapshot[snapshot].stamp, step + 1, memory_order_release);
+    arena_ring(arena);
+}
+
+bool arena_shared_has(const struct arena *arena, uint64_t position)
+{
+    return atomic_load_explicit(&arena->header->shared[position % ARENA_SHARED].stamp,
+                                memory_order_acquire) == position + 1;
+}
+
+void arena_shared_begin(struct arena *arena, uint64_t position)
+{
+    atomic_store(&arena->header->shared[position % ARENA_SHARED].stamp, 0);
+}
+
+void arena_shared_commit(struct arena *arena, uint64_t position)
+{
+    atomic_store_explicit(&arena->header->shared[position % ARENA_SHARED].stamp, position + 1,
+                          memory_order_release);
     arena_ring(arena);
 }

@@ -6,6 +6,7 @@
  *
  *   [ header | agent blocks | seats | carrier block | layout ]  ARENA_CONTROL_BYTES, from the start
  *   [ result G | snapshot 0 S | snapshot 1 S ]                  once the layout is known
+ *   [ shared 0 S | shared 1 S ]                                 where state lies in the arena
  *   [ seat 0: B buffers of G ] ... [ seat 63 ... ]              each allocated when taken
  *
  *   G gradient space, S state bytes (both rounded up to ARENA_ALIGN), V shards,
@@ -24,6 +25,12 @@
  *
  * The bell: after each change that somebody may wait for, arena_ring().  Waits spin, yield, then
  * sleep on the bell (futex) and look again; each also looks at the freeze word (rank, carrier).
+ *
+ * Shared state (rk_alloc_state): one copy for all ranks of the host, of the state after p steps in
+ * place p % 2, valid when its stamp is p + 1.  The ranks make the state after step n from that
+ * before it and the sum, each its slice, in the other place; so a death at any point leaves the old
+ * one whole.  Place p % 2 is overwritten in step p + 1, when all members are ready in it, so when
+ * nobody needs the state after p steps.
  *
  * Freeze and go, the barrier on which everything rests.  For the next membership word w:
  *   1. the agent kills what is out on this host and waits until it is dead, turns its seats into
@@ -70,6 +77,7 @@
 #define ARENA_AGENTS 64u
 #define ARENA_SEATS 64u
 #define ARENA_SNAPSHOTS 2u
+#define ARENA_SHARED 2u
 #define ARENA_REPORTS 8u
 #define ARENA_NO_STEP UINT64_MAX
 #define ARENA_NO_BUFFER UINT32_MAX
@@ -204,9 +212,11 @@ struct arena_header {
     uint64_t state_bytes;   /* S */
     uint64_t result_offset; /* all offsets in bytes from the arena's start */
     uint64_t snapshot_offset;
+    uint64_t shared_offset;
     uint64_t seat_offset;
     uint64_t total_bytes; /* size of the memfd */
     struct arena_snapshot snapshot[ARENA_SNAPSHOTS];
+    struct arena_snapshot shared[ARENA_SHARED];
     struct arena_carrier carrier;
     struct arena_agent agent[ARENA_AGENTS];
     struct arena_seat seat[ARENA_SEATS];
@@ -245,6 +255,7 @@ uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint3
 /* Places in gradient space, as float lanes (common/layout.h says where float64 begins). */
 float *arena_result(const struct arena *arena);
 void *arena_snapshot_data(const struct arena *arena, uint32_t snapshot);
+void *arena_shared_data(const struct arena *arena, uint64_t position);
 float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer);
 
 /* Where the bytes of a buffer of a seat begin in the memfd, for a mapping of their own. */
@@ -256,9 +267,9 @@ void arena_bucket_range(const struct arena *arena, uint32_t b, uint64_t *from, u
 
 /* Sums lanes from .. from + count - 1 of `parts`, which stand for all of node `root`, into `out`
  * (lane 0 of gradient space): float32 or float64 additions as the lanes are.  `from` and `count`
- * are multiples of 2 where they touch the float64 part. */
+ * are multiples of 2 where they touch the float64 part.  `stream` as tree_sum says. */
 void arena_sum(const struct arena *arena, const struct tree_part *parts, uint32_t part_count,
-               struct tree_node root, uint64_t from, uint64_t count, float *out);
+               struct tree_node root, uint64_t from, uint64_t count, bool stream, float *out);
 
 /* ---- for agents ------------------------------------------------------------------------------ */
 
@@ -342,6 +353,12 @@ struct arena_piece {
 };
 int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
                  struct arena_piece *pieces, uint32_t capacity);
+
+/* Whether the shared state after `position` steps is there. */
+bool arena_shared_has(const struct arena *arena, uint64_t position);
+/* Before its place is written, and when it is whole. */
+void arena_shared_begin(struct arena *arena, uint64_t position);
+void arena_shared_commit(struct arena *arena, uint64_t position);
 
 /* The snapshot to write next: not pinned by an agent, and the older one if there is a choice; or
  * RK_EFULL.  arena_snapshot_begin makes it not valid, arena_snapshot_commit valid at `step`. */

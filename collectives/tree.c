@@ -81,72 +81,29 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
     }
 }
 
-static double load(const struct tree_part *p, size_t i)
-{
-    double v = p->dtype == 1   ? (double)((const float *)p->data)[i]
-               : p->dtype == 2 ? ((const double *)p->data)[i]
-                               : 0;
-    if (p->dtype == 7) {
-        _Float16 h;
-        memcpy(&h, (const char *)p->data + 2 * i, 2);
-        v = (double)(float)h;
-    }
-    if (p->dtype == 8) {
-        uint32_t u = (uint32_t)((const uint16_t *)p->data)[i] << 16;
-        float f;
-        memcpy(&f, &u, 4);
-        v = (double)f;
-    }
-    if (p->weight != 1.0f)
-        v = p->dtype == 2 ? v * (double)p->weight : (double)((float)v * p->weight);
-    return v;
-}
-static double one(const struct tree_part *parts, uint32_t n, size_t i, bool wide)
-{
-    struct tree_node node[16];
-    double val[16];
-    int d = 0;
-    for (uint32_t p = 0; p < n; p++) {
-        node[d] = parts[p].node;
-        val[d++] = load(&parts[p], i);
-        while (d >= 2 && node[d - 2].level == node[d - 1].level && node[d - 2].index % 2 == 0 &&
-               node[d - 2].index + 1 == node[d - 1].index) {
-            val[d - 2] =
-                wide ? val[d - 2] + val[d - 1] : (double)((float)val[d - 2] + (float)val[d - 1]);
-            node[d - 2].level++;
-            node[d - 2].index /= 2;
-            d--;
-        }
-    }
-    return val[0];
-}
-/* out = left + right; out may be left. */
-static void add(const float *left, const float *right, size_t count, float *out)
-{
-    for (size_t i = 0; i < count; i++)
-        out[i] = left[i] + right[i];
-}
-
 /* One open node on the way through the parts: its value lies in `value`, or still in the part. */
 struct open_node {
     struct tree_node node;
     const float *value;
 };
 
-/* Joins the two topmost open nodes while they are siblings.  `scratch[d]` is the block of depth d.
- */
-static uint32_t join_top(struct open_node *open, uint32_t depth, size_t count,
-                         float scratch[][BLOCK])
+static bool are_siblings(struct tree_node left, struct tree_node right)
 {
-    while (depth >= 2) {
-        struct open_node *left = &open[depth - 2];
-        const struct open_node *right = &open[depth - 1];
+    return left.level == right.level && left.index % 2 == 0 && left.index + 1 == right.index;
+}
 
-        if (left->node.level != right->node.level || left->node.index % 2 != 0 ||
-            left->node.index + 1 != right->node.index)
-            break;
-        add(left->value, right->value, count, scratch[depth - 2]);
-        left->value = scratch[depth - 2];
+/* Joins the two topmost open nodes while they are siblings: into scratch, but what is the last
+ * addition of all into `out`, unless that is NULL because more parts follow. */
+static uint32_t join_top(const struct sum_kernels *sum, struct open_node *open, uint32_t depth,
+                         size_t count, float scratch[][BLOCK], bool stream, float *out)
+{
+    while (depth >= 2 && are_siblings(open[depth - 2].node, open[depth - 1].node)) {
+        struct open_node *left = &open[depth - 2];
+        bool last = depth == 2 && out != NULL;
+        float *into = last ? out : scratch[depth - 2];
+
+        sum->add(left->value, open[depth - 1].value, count, last && stream, into);
+        left->value = into;
         left->node.level++;
         left->node.index /= 2;
         depth--;
@@ -154,54 +111,99 @@ static uint32_t join_top(struct open_node *open, uint32_t depth, size_t count,
     return depth;
 }
 
-static void sum_block(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
-                      size_t from, size_t count, float *out)
+static bool is_plain(const struct tree_part *part)
+{
+    return part->dtype == SUM_F32 && part->weight == 1.0f;
+}
+
+/* The values of a part from element `from` on: where they lie, or converted into `into`. */
+static const float *values_of(const struct sum_kernels *sum, const struct tree_part *part,
+                              size_t from, size_t count, float *into)
+{
+    size_t size = part->dtype == SUM_F32 ? sizeof(float) : sizeof(uint16_t);
+    const char *data = (const char *)part->data + from * size;
+
+    if (is_plain(part))
+        return (const float *)(const void *)data;
+    sum->load((enum sum_dtype)part->dtype, data, part->weight, count, into);
+    return into;
+}
+
+static void sum_block(const struct sum_kernels *sum, const struct tree_part *parts,
+                      uint32_t part_count, struct tree_node root, size_t from, size_t count,
+                      bool stream, float *out)
 {
     float scratch[TREE_MAX_LEVEL + 2][BLOCK];
-    struct open_node open[TREE_MAX_LEVEL + 2] = {
-        {parts[0].node, (const float *)parts[0].data + from}};
+    struct open_node open[TREE_MAX_LEVEL + 2];
     uint32_t depth = 1;
 
+    open[0].node = parts[0].node;
+    open[0].value = values_of(sum, &parts[0], from, count, scratch[0]);
     for (uint32_t p = 1; p < part_count; p++) {
         open[depth].node = parts[p].node;
-        open[depth].value = (const float *)parts[p].data + from;
-        depth = join_top(open, depth + 1, count, scratch);
+        open[depth].value = values_of(sum, &parts[p], from, count, scratch[depth]);
+        depth = join_top(sum, open, depth + 1, count, scratch, stream,
+                         p + 1 == part_count ? out + from : NULL);
     }
     assert(depth == 1 && open[0].node.level == root.level && open[0].node.index == root.index);
     (void)root;
-    memcpy(out + from, open[0].value, count * sizeof(float));
-}
-
-static bool is_plain(const struct tree_part *parts, uint32_t part_count)
-{
-    for (uint32_t p = 0; p < part_count; p++)
-        if (parts[p].dtype != 1 || parts[p].weight != 1.0f)
-            return false;
-    return true;
+    if (open[0].value != out + from)
+        memcpy(out + from, open[0].value, count * sizeof(float));
 }
 
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
-              size_t from, size_t count, float *out)
+              size_t from, size_t count, bool stream, float *out)
 {
-    if (!is_plain(parts, part_count)) {
-        for (size_t i = from; i < from + count; i++)
-            out[i] = (float)one(parts, part_count, i, false);
-        return;
+    const struct sum_kernels *sum = sum_best();
+
+    if (part_count == 2 && is_plain(&parts[0]) && is_plain(&parts[1])) {
+        sum->add((const float *)parts[0].data + from, (const float *)parts[1].data + from, count,
+                 stream, out + from);
+        count = 0;
     }
     for (size_t done = 0; done < count; done += BLOCK) {
         size_t block = count - done < BLOCK ? count - done : BLOCK;
 
-        sum_block(parts, part_count, root, from + done, block, out);
+        sum_block(sum, parts, part_count, root, from + done, block, stream, out);
     }
+    if (stream)
+        sum_fence();
+}
+
+static void sum_block64(const struct sum_kernels *sum, const struct tree_part *parts,
+                        uint32_t part_count, size_t from, size_t count, double *out)
+{
+    double scratch[TREE_MAX_LEVEL + 2][BLOCK / 2];
+    struct tree_node node[TREE_MAX_LEVEL + 2];
+    uint32_t depth = 0;
+
+    for (uint32_t p = 0; p < part_count; p++) {
+        node[depth] = parts[p].node;
+        sum->scale64((const double *)parts[p].data + from, (double)parts[p].weight, count,
+                     scratch[depth++]);
+        for (; depth >= 2 && are_siblings(node[depth - 2], node[depth - 1]); depth--) {
+            sum->add64(scratch[depth - 2], scratch[depth - 1], count, scratch[depth - 2]);
+            node[depth - 2].level++;
+            node[depth - 2].index /= 2;
+        }
+    }
+    assert(depth == 1);
+    memcpy(out + from, scratch[0], count * sizeof(double));
 }
 
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out)
 {
+    const struct sum_kernels *sum = sum_best();
+
     (void)root;
-    for (size_t i = from; i < from + count; i++)
-        out[i] = one(parts, part_count, i, true);
+    for (size_t done = 0; done < count; done += BLOCK / 2) {
+        size_t block = count - done < BLOCK / 2 ? count - done : BLOCK / 2;
+
+        sum_block64(sum, parts, part_count, from + done, block, out);
+    }
 }
+
 uint32_t tree_join(const struct tree_node *nodes, uint32_t count, struct tree_node *joined)
 {
     uint32_t depth = 0;

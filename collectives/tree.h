@@ -6,6 +6,7 @@
 #ifndef RK_COLLECTIVES_TREE_H
 #define RK_COLLECTIVES_TREE_H
 
+#include "collectives/sum.h"
 #include "common/id.h"
 
 #include <stdbool.h>
@@ -60,32 +61,35 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
+/* A partial sum, or the gradient of a shard, whose values are `weight` times what lies there. */
 struct tree_part {
     struct tree_node node;
+    uint32_t dtype;   /* enum sum_dtype */
+    float weight;     /* 1: as it lies there */
     const void *data; /* element 0 of the vector */
-    uint32_t dtype;
-    float weight;
 };
 
 static inline struct tree_part tree_part_typed(struct tree_node node, const void *data,
                                                uint32_t dtype, float weight)
 {
-    return (struct tree_part){node, data, dtype, weight};
-}
-static inline struct tree_part tree_part_f64(struct tree_node node, const void *data)
-{
-    return tree_part_typed(node, data, 2, 1.0f);
+    return (struct tree_part){.node = node, .dtype = dtype, .weight = weight, .data = data};
 }
 static inline struct tree_part tree_part_f32(struct tree_node node, const void *data)
 {
-    return tree_part_typed(node, data, 1, 1.0f);
+    return tree_part_typed(node, data, SUM_F32, 1.0f);
+}
+static inline struct tree_part tree_part_f64(struct tree_node node, const void *data)
+{
+    return tree_part_typed(node, data, SUM_F64, 1.0f);
 }
 
 /* Sums `parts` (sorted by place, disjoint, together the whole of node `root`) over elements
- * from .. from + count - 1 into out[from .. from + count - 1], exactly as the tree says. */
+ * from .. from + count - 1 into out[from .. from + count - 1], exactly as the tree says: in float32
+ * for parts of SUM_F32, SUM_F16 and SUM_BF16.  `out` may be the data of a SUM_F32 part.  `stream`:
+ * nobody reads the result soon, so it goes past the caches. */
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
-              size_t from, size_t count, float *out);
-
+              size_t from, size_t count, bool stream, float *out);
+/* The same in float64 for parts of SUM_F64. */
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out);
 

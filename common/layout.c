@@ -108,6 +108,7 @@ uint64_t rk_layout_grad_at(const struct rk_layout *layout, const struct rk_tenso
 
 void rk_layout_place(struct rk_layout *layout, struct rk_tensor *tensor)
 {
+    uint32_t size = rk_dtype_size(tensor->dtype);
     uint64_t *grad = tensor->dtype == F64 ? &layout->grad_wide : &layout->grad_narrow;
 
     if (tensor->kind == RK_TENSOR_STATE) {
@@ -115,9 +116,9 @@ void rk_layout_place(struct rk_layout *layout, struct rk_tensor *tensor)
         layout->state_bytes += align_up(tensor->bytes, RK_LAYOUT_ALIGN);
     } else {
         tensor->offset = *grad;
-        *grad += align_up(tensor->bytes / rk_dtype_size(tensor->dtype) *
-                              rk_layout_grad_size(tensor->dtype),
-                          RK_LAYOUT_GRAD_ALIGN);
+        *grad += size == 0 ? 0
+                           : align_up(tensor->bytes / size * rk_layout_grad_size(tensor->dtype),
+                                      RK_LAYOUT_GRAD_ALIGN);
     }
 }
 
@@ -177,8 +178,8 @@ static int check_tensor(const struct rk_layout *layout, struct rk_layout *sums, 
     if (tensor->kind == RK_TENSOR_GRADIENT && rk_layout_grad_size(tensor->dtype) == 0)
         return rk_fail(why, RK_EDATA, "layout: gradient %s is of a type that cannot be summed",
                        tensor->name);
-    if (tensor->in_arena > (tensor->kind == RK_TENSOR_GRADIENT))
-        return rk_fail(why, RK_EDATA, "layout: tensor %s cannot lie in the arena", tensor->name);
+    if (tensor->in_arena > 1)
+        return rk_fail(why, RK_EDATA, "layout: tensor %s lies nowhere", tensor->name);
     rk_layout_place(sums, &again);
     if (bytes != tensor->bytes || again.offset != tensor->offset)
         return rk_fail(why, RK_EDATA,

@@ -38,7 +38,7 @@ struct rk_tensor {
     uint32_t kind;                     /* enum rk_tensor_kind */
     uint32_t dtype;
     uint32_t ndim;
-    uint32_t in_arena;                  /* 1: a gradient whose memory is rk_alloc's; else 0 */
+    uint32_t in_arena; /* 1: its memory is rk_alloc's or rk_alloc_state's, in the arena; else 0 */
     uint64_t shape[RK_LAYOUT_MAX_DIMS]; /* unused ones are 0 */
     uint64_t bytes;                     /* product of shape times the size of dtype */
     uint64_t offset; /* bytes: in state space, or in its part of gradient space */

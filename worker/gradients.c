@@ -2,6 +2,8 @@
  * leaf, mapped a second time at addresses that rk_alloc gives out before there is an arena. */
 #include "worker/session.h"
 
+#include "collectives/sum.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -56,7 +58,30 @@ int session_add_tensor(struct rk_session *session, enum rk_tensor_kind kind, con
 int rk_register_state(struct rk_session *session, const char *name, void *data, enum rk_dtype dtype,
                       uint32_t ndim, const uint64_t *shape)
 {
-    return session_add_tensor(session, RK_TENSOR_STATE, name, data, dtype, ndim, shape);
+    int rc = session_add_tensor(session, RK_TENSOR_STATE, name, data, dtype, ndim, shape);
+
+    if (rc == 0)
+        session->has_private = true;
+    return rc;
+}
+
+int rk_alloc_state(struct rk_session *session, const char *name, const void *initial,
+                   enum rk_dtype dtype, uint32_t ndim, const uint64_t *shape, uint32_t *number)
+{
+    uint32_t t = session->layout->tensor_count;
+    int rc = grow(session, (void **)&session->shared, session->shared_count,
+                  &session->shared_capacity, sizeof *session->shared);
+
+    /* It has a place of its own, whatever `initial` is. */
+    if (rc == 0)
+        rc = session_add_tensor(session, RK_TENSOR_STATE, name, session, dtype, ndim, shape);
+    if (rc != 0)
+        return rc;
+    session->layout->tensor[t].in_arena = 1;
+    session->data[t] = (void *)(uintptr_t)initial;
+    *number = session->shared_count;
+    session->shared[session->shared_count++] = t;
+    return 0;
 }
 
 static int add_gradient(struct rk_session *session, const char *name, void *data, uint32_t dtype,
@@ -118,10 +143,18 @@ static int open_pages(struct rk_session *session, const char *name, uint32_t whi
 {
     uint64_t used = which == 0 ? session->layout->grad_narrow : session->layout->grad_wide;
 
-    if (used > WINDOW_BYTES || mprotect(session->window[which], used, PROT_READ | PROT_WRITE) != 0)
+    if (mprotect(session->window[which], used, PROT_READ | PROT_WRITE) != 0)
         return session_fail(session, RK_ENOMEM, "rk_alloc: gradient %s: %llu MiB are not to be had",
                             name, (unsigned long long)(used >> 20));
     return 0;
+}
+
+/* Whether `count` more elements fit into the window. */
+static bool window_has(const struct rk_session *session, uint32_t which, uint64_t count)
+{
+    uint64_t used = which == 0 ? session->layout->grad_narrow : session->layout->grad_wide;
+
+    return count <= (WINDOW_BYTES - RK_LAYOUT_ALIGN - used) / (which == 0 ? 4 : 8);
 }
 
 int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, uint64_t count,
@@ -137,6 +170,12 @@ int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, 
                             "rk_alloc: gradient %s: only f32 and f64 are summed where they lie; "
                             "register memory of the program's own for other types",
                             name == NULL ? "" : name);
+    if (!window_has(session, which, count))
+        return session_fail(session, RK_ENOMEM,
+                            "rk_alloc: gradient %s: %llu elements are more than the %llu GiB that "
+                            "gradients in the arena can have",
+                            name == NULL ? "" : name, (unsigned long long)count,
+                            (unsigned long long)(WINDOW_BYTES >> 30));
     if (session->phase == SESSION_JOINED)
         rc = open_window(session, which);
     if (rc == 0)
@@ -211,6 +250,23 @@ static void count_lanes(struct rk_session *session)
     }
 }
 
+uint32_t session_first_behind(const struct rk_session *session, uint64_t lane)
+{
+    uint32_t from = 0;
+    uint32_t to = session->placed_count;
+
+    while (from < to) {
+        uint32_t middle = (from + to) / 2;
+        const struct session_gradient *gradient = &session->gradient[session->placed[middle]];
+
+        if (gradient->at + gradient->lanes > lane)
+            to = middle;
+        else
+            from = middle + 1;
+    }
+    return from;
+}
+
 int session_place_gradients(struct rk_session *session)
 {
     const struct rk_layout *layout = session->layout;
@@ -241,6 +297,7 @@ void session_free_gradients(struct rk_session *session)
         if (session->window[which] != NULL)
             munmap(session->window[which], WINDOW_BYTES);
     free(session->gradient);
+    free(session->shared);
     free(session->placed);
     free(session->bucket_need);
     free((void *)session->bucket_left);
@@ -280,21 +337,37 @@ const void *rk_result(const struct rk_session *session, uint32_t gradient)
 
     if (session->phase != SESSION_SUMMED && session->phase != SESSION_BETWEEN)
         return NULL;
-    if (gradient >= session->gradient_count)
+    if (gradient >= session->gradient_count || session->update != NULL)
         return NULL;
     tensor = session->gradient[gradient].tensor;
     return session->layout->tensor[tensor].in_arena ? result_of(session, gradient)
                                                     : session->data[tensor];
 }
 
+/* Sum times scale, in the program's type: the factor is applied in the accumulators' type and the
+ * product rounded once. */
+static void copy_scaled(const float *sum, double scale, uint32_t dtype, uint64_t count, void *out)
+{
+    const struct sum_kernels *kernels = sum_best();
+
+    if (dtype == RK_F64)
+        kernels->scale64((const double *)(const void *)sum, scale, count, out);
+    else if (dtype == RK_F32 && scale == 1.0)
+        memcpy(out, sum, count * sizeof(float));
+    else
+        kernels->store(sum, (float)scale, (enum sum_dtype)dtype, count, out);
+}
+
 void session_copy_result(struct rk_session *session)
 {
+    double scale = rk_result_scale(session);
+
     for (uint32_t p = 0; p < session->placed_count; p++) {
         const struct session_gradient *gradient = &session->gradient[session->placed[p]];
         const struct rk_tensor *tensor = &session->layout->tensor[gradient->tensor];
 
         if (!tensor->in_arena)
-            memcpy(session->data[gradient->tensor], result_of(session, session->placed[p]),
-                   (size_t)tensor->bytes);
+            copy_scaled(result_of(session, session->placed[p]), scale, tensor->dtype,
+                        gradient->count, session->data[gradient->tensor]);
     }
 }

@@ -111,6 +111,14 @@ int rk_join(const struct rk_options *options, struct rk_session **session);
 int rk_register_state(struct rk_session *session, const char *name, void *data, enum rk_dtype dtype,
                       uint32_t ndim, const uint64_t *shape);
 
+/* Registers a tensor of the state that lies in the arena, once for all ranks of the host, and sets
+ * *number to its number (from 0, by order).  `initial` is what it holds when the job starts fresh
+ * (NULL: zeros); it is read in rk_restore.  The state is read by rk_state and made anew in each
+ * step by the update that rk_fuse names: each rank makes its slice, and all have the whole of it
+ * without a copy.  Errors as rk_register_state. */
+int rk_alloc_state(struct rk_session *session, const char *name, const void *initial,
+                   enum rk_dtype dtype, uint32_t ndim, const uint64_t *shape, uint32_t *number);
+
 /* Registers `count` float32 gradient elements at `data`.  The program writes the gradient of one
  * shard there, between rk_shard_next and rk_shard_done; rk_gradients_wait leaves the sum over all
  * shards there.  Gradients are numbered from 0 in the order in which they are registered or
@@ -138,6 +146,69 @@ int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, 
  * Errors: RK_ELAYOUT (this rank registered something else than the others, or than the checkpoint
  * holds), RK_EAGENT, RK_EFENCED, RK_ENOMEM (the arena does not fit; the sentence names sizes). */
 int rk_restore(struct rk_session *session, uint64_t *step);
+
+/* ---- updates that are fused with the sum ------------------------------------------------------
+ */
+
+/* A run of summed gradient elements that this rank is to turn into state. */
+struct rk_slice {
+    uint32_t gradient; /* its number */
+    uint64_t first;    /* elements first .. first + count - 1 of it */
+    uint64_t count;
+    const void *sum; /* of element `first`; float for f32, f16 and bf16 gradients, double for f64 */
+    double scale;    /* what to multiply the sum with: 1, or 1 / shards for RK_AVERAGE */
+};
+
+/* Makes from rk_state the elements of rk_next_state that belong to `slice`: all of them, from
+ * nothing but the old state, the sum and `context`, since it may be called again for the same slice
+ * when the membership changes.  A return other than 0 ends the step's wait with RK_EINVAL, a
+ * negative one with itself. */
+typedef int (*rk_update)(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* Between steps: from now on rk_gradients_wait leaves no sum but calls `update` with the slices of
+ * it that are this rank's, while they are in the cache, and rk_ready may call it too, from the
+ * thread that calls it, one at a time.  The state after the step is whole when rk_gradients_wait
+ * returns 0.  Every rank does so.  RK_ESTATE: there is no state in the arena, a step is under way,
+ * or the job reduces by RK_WEIGHTED (the weights are known only at the end). */
+int rk_fuse(struct rk_session *session, rk_update update, void *context);
+
+/* State number `number` in the arena: what it is after `*step` steps, as rk_restore and rk_step_end
+ * say it, and, in the step, where `update` writes what it will be.  Both move with each step.  NULL
+ * when there is no such state, or no step for the second. */
+const void *rk_state(const struct rk_session *session, uint32_t number);
+void *rk_next_state(const struct rk_session *session, uint32_t number);
+
+/* Ready-made updates for float32 gradients and state: the context is the struct.  weights[g],
+ * first[g] and second[g] are the numbers of the state tensors that belong to gradient g and have as
+ * many elements.  The struct is the program's and may be changed between steps.
+ *
+ * SGD: with g the scaled sum plus decay * w, v = momentum * v + g and w = w - rate * v; where first
+ * is NULL there is no velocity and w = w - rate * g. */
+struct rk_sgd {
+    float rate;
+    float momentum;
+    float decay;
+    const uint32_t *weights;
+    const uint32_t *first;
+};
+int rk_update_sgd(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* After Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, with the bias
+ * corrected for the step in hand. */
+struct rk_adamw {
+    float rate;
+    float beta1;
+    float beta2;
+    float epsilon;
+    float decay;
+    const float *decays; /* by gradient, instead of `decay`; or NULL */
+    const uint32_t *weights;
+    const uint32_t *first;
+    const uint32_t *second;
+};
+int rk_update_adamw(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* Begins step *step.  0: go on.  RK_STOPPED: the job was asked to stop before this step. */
 int rk_step_begin(struct rk_session *session, uint64_t *step);
@@ -177,7 +248,7 @@ int rk_gradients_wait(struct rk_session *session);
  * there has been averaged and rounded.  For memory of rk_alloc a place beside it, shared by the
  * ranks of the host and not to be written, with the plain sum: rk_result_scale() is what to
  * multiply it with (1, or 1 / shards, or 1 / the sum of the weights).  NULL when there is no such
- * gradient. */
+ * gradient, or when rk_fuse named an update, which gets the sum instead. */
 const void *rk_result(const struct rk_session *session, uint32_t gradient);
 double rk_result_scale(const struct rk_session *session);
 

@@ -180,7 +180,7 @@ int session_give_state(struct rk_session *session)
         const struct rk_tensor *tensor = &session->layout->tensor[t];
 
         if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0)
-            memcpy(target + tensor->offset, session->data[t], (size_t)tensor->bytes);
+            memcpy(target + tensor->offset, session_state_data(session, t), (size_t)tensor->bytes);
     }
     arena_snapshot_commit(&session->arena, (uint32_t)k, session->position);
     return 0;
@@ -193,7 +193,7 @@ void session_take_state(struct rk_session *session, uint32_t k)
     for (uint32_t t = 0; t < session->layout->tensor_count; t++) {
         const struct rk_tensor *tensor = &session->layout->tensor[t];
 
-        if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0)
+        if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0 && !tensor->in_arena)
             memcpy(session->data[t], source + tensor->offset, (size_t)tensor->bytes);
     }
 }

@@ -68,6 +68,12 @@ struct rk_session {
     struct session_gradient *gradient; /* by number */
     uint32_t gradient_count;
     uint32_t gradient_capacity;
+    uint32_t *shared; /* tensors of the state in the arena, by number */
+    uint32_t shared_count;
+    uint32_t shared_capacity;
+    bool has_private; /* there is state in the program's own memory, too */
+    rk_update update; /* NULL: sums are left for the program */
+    void *context;
     uint32_t *placed; /* numbers of gradients that are not empty, by rising place */
     uint32_t placed_count;
     char *window[2];               /* where rk_alloc's memory lies: float32, float64; NULL: none */
@@ -118,9 +124,22 @@ int session_add_hidden(struct rk_session *session);
 /* Once the arena has its layout and our seat its memory: maps what rk_alloc gave out to the seat's
  * leaf, and learns where gradients and buckets lie. */
 int session_place_gradients(struct rk_session *session);
+/* The first of `placed` that ends behind `lane`. */
+uint32_t session_first_behind(const struct rk_session *session, uint64_t lane);
 /* Leaves the sum of the step in the program's own gradient memory. */
 void session_copy_result(struct rk_session *session);
 void session_free_gradients(struct rk_session *session);
+
+/* ---- shared.c -------------------------------------------------------------------------------- */
+
+/* Where a tensor of the state lies now. */
+const void *session_state_data(const struct rk_session *session, uint32_t tensor);
+/* Puts what the program initialised into the arena as the state after 0 steps. */
+void session_share_initial(struct rk_session *session);
+/* Makes the shared state of `position` from snapshot `k`. */
+void session_share_snapshot(struct rk_session *session, uint32_t k, uint64_t position);
+/* Whether this rank is the one that does so on its host: nobody else here has state. */
+bool session_shares(const struct rk_session *session);
 
 /* ---- shard.c --------------------------------------------------------------------------------- */
 

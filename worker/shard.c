@@ -169,7 +169,7 @@ static void sum_elements(const struct rk_session *session, const struct session_
     if (gradient->wide == 2)
         tree_sum64(part, parts, work->root, first, count, (double *)(void *)out);
     else
-        tree_sum(part, parts, work->root, first, count, out);
+        tree_sum(part, parts, work->root, first, count, false, out);
 }
 
 /* Whether the shard's own gradient is the partial sum, where it lies. */
@@ -182,31 +182,13 @@ static bool lies_there(const struct rk_session *session, const struct session_gr
            session->layout->tensor[gradient->tensor].in_arena;
 }
 
-/* The first of the placed gradients that ends behind `lane`. */
-static uint32_t first_behind(const struct rk_session *session, uint64_t lane)
-{
-    uint32_t from = 0;
-    uint32_t to = session->placed_count;
-
-    while (from < to) {
-        uint32_t middle = (from + to) / 2;
-        const struct session_gradient *gradient = &session->gradient[session->placed[middle]];
-
-        if (gradient->at + gradient->lanes > lane)
-            to = middle;
-        else
-            from = middle + 1;
-    }
-    return from;
-}
-
 static void sum_bucket(struct rk_session *session, uint32_t b)
 {
     uint64_t from;
     uint64_t count;
 
     arena_bucket_range(&session->arena, b, &from, &count);
-    for (uint32_t p = first_behind(session, from); p < session->placed_count; p++) {
+    for (uint32_t p = session_first_behind(session, from); p < session->placed_count; p++) {
         const struct session_gradient *gradient = &session->gradient[session->placed[p]];
         uint64_t end = gradient->at + gradient->lanes;
         uint64_t start = gradient->at > from ? gradient->at : from;

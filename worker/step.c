@@ -22,6 +22,10 @@ int rk_step_begin(struct rk_session *session, uint64_t *step)
         rc = session_follow(session);
     if (rc < 0)
         return rc;
+    if (session->shared_count != 0 && session->update == NULL)
+        return session_fail(session, RK_ESTATE,
+                            "rk_step_begin: state lies in the arena and no update makes it; see "
+                            "rk_fuse");
     *step = session->position;
     if (session->position >= session->plan.stop_at)
         return RK_STOPPED;
@@ -96,7 +100,8 @@ int rk_gradients_wait(struct rk_session *session)
     rc = session_wait_for_sum(session);
     if (rc != 0)
         return rc;
-    session_copy_result(session);
+    if (session->update == NULL)
+        session_copy_result(session);
     session->phase = SESSION_SUMMED;
     return 0;
 }

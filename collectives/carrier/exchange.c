@@ -211,7 +211,7 @@ static void sum_exact(struct talk *talk, uint64_t at, uint64_t count)
         }
         talk->part[p] = tree_part_f32(from->node, data);
     }
-    arena_sum(talk->arena, talk->part, talk->merge.count, root, at, count,
+    arena_sum(talk->arena, talk->part, talk->merge.count, root, at, count, false,
               arena_result(talk->arena));
 }
 

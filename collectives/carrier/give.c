@@ -32,7 +32,7 @@ static void sum_node(struct talk *talk, uint32_t n, uint64_t from, size_t count,
 
     for (uint32_t p = 0; p < parts; p++)
         talk->part[p] = tree_part_f32(talk->piece[first + p].node, talk->piece[first + p].data);
-    arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count, out);
+    arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count, false, out);
 }
 
 void give_sum(struct talk *talk, uint64_t from, size_t count, float *out)

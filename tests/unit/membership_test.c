@@ -78,6 +78,7 @@ enum variety {
     READY = 2,   /* says what is ready, in random order, most of it */
     THREADS = 4, /* from two threads at a time */
     WIDE = 8,    /* with a float64 gradient besides */
+    FUSE = 16,   /* with state in the arena that is made from the sums where they are made */
 };
 
 struct program {
@@ -86,6 +87,7 @@ struct program {
     float *first, *second; /* FIRST and GRADS - FIRST elements */
     double *wide;
     float state[STATE];
+    uint32_t shared[2]; /* numbers of the state that belongs to first and second */
     uint64_t step;
     int64_t shard;
     uint32_t random;
@@ -163,6 +165,22 @@ static void check_sums(const struct program *p)
     }
 }
 
+static int fused(void *context, struct rk_session *session, const struct rk_slice *slice)
+{
+    const struct program *p = context;
+    const float *sum = slice->sum;
+    const float *now;
+    float *next;
+
+    if (slice->gradient > 1)
+        return 0;
+    now = (const float *)rk_state(session, p->shared[slice->gradient]) + slice->first;
+    next = (float *)rk_next_state(session, p->shared[slice->gradient]) + slice->first;
+    for (uint64_t i = 0; i < slice->count; i++)
+        next[i] = now[i] * 0.875f + sum[i];
+    return 0;
+}
+
 static int run_step(struct program *p)
 {
     int rc;
@@ -178,8 +196,12 @@ static int run_step(struct program *p)
     } while ((rc = rk_gradients_wait(p->session)) == RK_REFORMED);
     if (rc != 0)
         return rc;
-    check_sums(p);
-    update(p->state, rk_result(p->session, 0), rk_result(p->session, 1));
+    if (p->variety & FUSE) {
+        p->state[0] += 1;
+    } else {
+        check_sums(p);
+        update(p->state, rk_result(p->session, 0), rk_result(p->session, 1));
+    }
     return rk_step_end(p->session, &p->step);
 }
 
@@ -205,6 +227,29 @@ static int register_gradients(struct program *p)
     return rc;
 }
 
+static int register_state(struct program *p)
+{
+    int rc = rk_register_state(p->session, "state", p->state, RK_F32, 1, (uint64_t[]){STATE});
+
+    if (rc == 0 && (p->variety & FUSE))
+        rc = rk_alloc_state(p->session, "sa", NULL, RK_F32, 1, (uint64_t[]){FIRST}, &p->shared[0]);
+    if (rc == 0 && (p->variety & FUSE))
+        rc = rk_alloc_state(p->session, "sb", NULL, RK_F32, 1, (uint64_t[]){GRADS - FIRST},
+                            &p->shared[1]);
+    return rc;
+}
+
+static int train(struct program *p, uint64_t steps)
+{
+    int rc = rk_restore(p->session, &p->step);
+
+    if (rc == 0 && (p->variety & FUSE))
+        rc = rk_fuse(p->session, fused, p);
+    while (rc == 0 && p->step < steps && (rc = rk_step_begin(p->session, &p->step)) == 0)
+        rc = run_step(p);
+    return rc;
+}
+
 static void rank_program(uint64_t steps, enum variety variety)
 {
     struct rk_options options = {.struct_size = sizeof options, .seed = 1, .batch = SHARDS};
@@ -219,11 +264,10 @@ static void rank_program(uint64_t steps, enum variety variety)
     if (rc != 0)
         _exit(98);
     rc = register_gradients(&p);
-    rk_register_state(p.session, "state", p.state, RK_F32, 1, (uint64_t[]){STATE});
     if (rc == 0)
-        rc = rk_restore(p.session, &p.step);
-    while (rc == 0 && p.step < steps && (rc = rk_step_begin(p.session, &p.step)) == 0)
-        rc = run_step(&p);
+        rc = register_state(&p);
+    if (rc == 0)
+        rc = train(&p, steps);
     if (rc != 0) {
         fprintf(stderr, "rank: %s\n", rk_last_error(p.session));
         _exit(97);
@@ -561,19 +605,50 @@ static void close_job(struct job *job)
     arena_close(&job->arena);
 }
 
+static const void *snapshot_tensor(const struct job *job, const char *name)
+{
+    const struct rk_layout *layout = arena_layout(&job->arena);
+    int k = arena_snapshot_find(&job->arena, job->steps);
+
+    assert_true(k >= 0);
+    for (uint32_t t = 0; t < layout->tensor_count; t++)
+        if (layout->tensor[t].kind == RK_TENSOR_STATE && strcmp(layout->tensor[t].name, name) == 0)
+            return (const char *)arena_snapshot_data(&job->arena, (uint32_t)k) +
+                   layout->tensor[t].offset;
+    fail_msg("there is no state %s", name);
+    return NULL;
+}
+
+static void expect_fused_state(const struct job *job)
+{
+    const float *first = snapshot_tensor(job, "sa");
+    const float *second = snapshot_tensor(job, "sb");
+
+    assert_true(((const float *)snapshot_tensor(job, "state"))[0] == (float)job->steps);
+    for (uint32_t i = 0; i < GRADS; i += 13) {
+        float expected = 0;
+
+        for (uint64_t step = 0; step < job->steps; step++)
+            expected = expected * 0.875f + serial_sum(step, 4, 0, i);
+        assert_memory_equal(&expected, i < FIRST ? &first[i] : &second[i - FIRST], sizeof expected);
+    }
+}
+
 static void expect_final_state(const struct job *job)
 {
-    int k = arena_snapshot_find(&job->arena, job->steps);
     float state[STATE] = {0};
     float grads[GRADS];
 
-    assert_true(k >= 0);
+    if (job->variety & FUSE) {
+        expect_fused_state(job);
+        return;
+    }
     for (uint64_t step = 0; step < job->steps; step++) {
         for (uint32_t i = 0; i < STATE; i++)
             grads[i * 11 % GRADS] = serial_sum(step, 4, 0, i * 11 % GRADS);
         update(state, grads, grads + FIRST);
     }
-    assert_memory_equal(state, arena_snapshot_data(&job->arena, (uint32_t)k), sizeof state);
+    assert_memory_equal(state, snapshot_tensor(job, "state"), sizeof state);
 }
 
 static void undisturbed_ranks_reach_the_serial_state(void **state)
@@ -589,7 +664,12 @@ static void undisturbed_ranks_reach_the_serial_state(void **state)
 
 static void killed_ranks_change_no_bit(void **state)
 {
-    static const enum variety varieties[] = {OWN, ALLOC, READY, ALLOC | READY | THREADS | WIDE};
+    static const enum variety varieties[] = {OWN,
+                                             ALLOC,
+                                             READY,
+                                             ALLOC | READY | THREADS | WIDE,
+                                             FUSE | ALLOC | READY,
+                                             FUSE | THREADS | READY};
     uint32_t kills = 0;
 
     (void)state;

@@ -130,9 +130,10 @@ struct child {
  */
 
 struct fence_target {
-    struct watch watch; /* pidfd; fd -1: free */
-    pid_t pid;
-    uint64_t kill_at; /* a warden gets a moment to take everything below it along; 0: killed */
+    struct watch watch; /* pidfd; fd -1: it could not be opened yet */
+    pid_t pid;          /* 0: free */
+    uint64_t start;     /* of /proc/PID/stat */
+    uint64_t kill_at;   /* a warden gets a moment to take everything below it along; 0: killed */
 };
 
 struct freeze {
