@@ -1,11 +1,13 @@
 /* Rounding to bfloat16 and back; see narrow.h. */
 #include "collectives/carrier/narrow.h"
 
+#include "collectives/sum.h"
+
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPONENT UINT32_C(0x7f800000)
-#define QUIET UINT32_C(0x00400000)
+#define BLOCK 1024u /* elements: all of it stays in the first-level cache */
 
 int narrow_take(struct narrow *narrow, uint64_t elements, struct rk_why *why)
 {
@@ -38,39 +40,30 @@ void narrow_done(struct narrow *narrow)
     *narrow = (struct narrow){.elements = 0};
 }
 
-static uint32_t bits_of(float value)
+/* What is left of `value` when `sent` was sent for it. */
+static float rest_of(float value, float sent)
 {
-    uint32_t bits;
-
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static float value_of(uint32_t bits)
-{
-    float value;
-
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    return isfinite(sent) ? value - sent : 0;
 }
 
 void narrow_pack(const float *values, size_t count, float *residual, uint16_t *packed)
 {
-    for (size_t i = 0; i < count; i++) {
-        float value = values[i] + residual[i];
-        uint32_t bits = bits_of(value);
-        uint32_t even = bits + 0x7fff + (bits >> 16 & 1);
-        uint32_t kept =
-            ((bits & ~(UINT32_C(1) << 31)) > EXPONENT ? bits | QUIET : even) >> 16 << 16;
-        float rest = value - value_of(kept);
+    const struct sum_kernels *sum = sum_best();
+    float value[BLOCK];
+    float sent[BLOCK];
 
-        packed[i] = (uint16_t)(kept >> 16);
-        residual[i] = (kept & EXPONENT) == EXPONENT ? 0 : rest;
+    for (size_t at = 0; at < count; at += BLOCK) {
+        size_t block = count - at < BLOCK ? count - at : BLOCK;
+
+        sum->add(values + at, residual + at, block, false, value);
+        sum->store(value, 1, SUM_BF16, block, packed + at);
+        sum->load(SUM_BF16, packed + at, 1, block, sent);
+        for (size_t i = 0; i < block; i++)
+            residual[at + i] = rest_of(value[i], sent[i]);
     }
 }
 
 void narrow_unpack(const uint16_t *packed, size_t count, float *values)
 {
-    for (size_t i = 0; i < count; i++)
-        values[i] = value_of((uint32_t)packed[i] << 16);
+    sum_best()->load(SUM_BF16, packed, 1, count, values);
 }
