@@ -230,7 +230,7 @@ bool give_is_over(const struct talk *talk)
     return give_parts_are_over(talk);
 }
 
-bool exchange_waits_here(const struct talk *talk)
+bool give_waits_here(const struct talk *talk)
 {
     if (talk->ready_from == 0 || talk->open_from != talk->ready_from ||
         (!walk_is_over(&talk->sum) && talk->sum.bucket >= talk->open_from))

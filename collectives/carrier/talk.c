@@ -312,7 +312,7 @@ bool talk_waits_here(const struct talk *talk)
     if (talk->phase == TALK_STATE)
         return plan->state_host == plan->host_index &&
                arena_snapshot_find(talk->arena, plan->deal_step) < 0;
-    return talk->phase == TALK_RANKS || (talk->phase == TALK_STEP && exchange_waits_here(talk));
+    return talk->phase == TALK_RANKS || (talk->phase == TALK_STEP && give_waits_here(talk));
 }
 
 /* Whether no rank anywhere has anything to do before the step is over. */

@@ -122,8 +122,6 @@ int catch_up_state(struct talk *talk, bool *moved, struct rk_why *why);
 void exchange_begin(struct talk *talk, uint64_t step);
 int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why);
 int exchange_step(struct talk *talk, bool *moved, struct rk_why *why);
-/* Whether the step goes on only when the local ranks are ready with another bucket. */
-bool exchange_waits_here(const struct talk *talk);
 
 /* Whether element `at` travels as bfloat16. */
 bool give_is_narrow(const struct talk *talk, uint64_t at);
@@ -138,6 +136,8 @@ int give_next(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why)
 /* Whether all parts have left; whether all is said of the step. */
 bool give_parts_are_over(const struct talk *talk);
 bool give_is_over(const struct talk *talk);
+/* Whether the step goes on only when the local ranks are ready with another bucket. */
+bool give_waits_here(const struct talk *talk);
 
 /* Uses a packet of the plan's word.  1: done with it; 0: not yet; or an error. */
 int catch_up_result(struct talk *talk, uint32_t host, const struct packet *packet,

@@ -2,7 +2,11 @@
  *
  * All requests stand in one array for MPI_Testsome: for each peer its WIRES_WINDOW receives, then
  * its WIRES_WINDOW sends, used as rings.  MPI keeps the order of posted receives for one source and
- * tag, so place k of the ring gets packet k. */
+ * tag, so place k of the ring gets packet k.
+ *
+ * Packets are small enough for MPI to send them at once, whether or not the other side has a
+ * receive for them; sends are synchronous, done when it has, so that a full window still holds us
+ * back. */
 #include "collectives/carrier/wires_mpi.h"
 
 #include <mpi.h>
