@@ -186,12 +186,17 @@ static void await_plan(struct carrier *carrier, rk_word done, struct arena_plan 
 
 /* ---- serving --------------------------------------------------------------------------------- */
 
-/* Ends this process when nothing has moved for too long where something must. */
-static void watch(const struct talk *talk, uint64_t *still_since)
+/* Ends this process when nothing has moved for too long where something must, or when another
+ * carrier is not there any more. */
+static void watch(struct carrier *carrier, const struct talk *talk, uint64_t *still_since)
 {
+    struct rk_why why = {""};
     uint64_t patience = talk_patience(talk);
     uint64_t now = rk_clock_now();
+    int rc = wires_probe(carrier->wires, now, &why);
 
+    if (rc != 0)
+        fail(rc, &why);
     if (patience == 0 || *still_since == 0)
         *still_since = now;
     if (patience == 0 || now - *still_since < patience)
@@ -227,7 +232,7 @@ static void serve(struct carrier *carrier, const struct arena_plan *plan)
         atomic_store(&carrier->arena.header->carrier.bytes, wires_sent_bytes(carrier->wires));
         wait_turn(carrier, talk_waits_here(talk), bell, &turn);
         if (turn > YIELD_TURNS)
-            watch(talk, &still_since);
+            watch(carrier, talk, &still_since);
     }
     talk_free(talk);
     if (rc != 0)

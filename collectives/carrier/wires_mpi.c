@@ -1,20 +1,27 @@
 /* Packet streams by non-blocking point-to-point MPI on MPI_COMM_WORLD; see wires.h.
  *
  * All requests stand in one array for MPI_Testsome: for each peer its WIRES_WINDOW receives, then
- * its WIRES_WINDOW sends, used as rings.  MPI keeps the order of posted receives for one source and
- * tag, so place k of the ring gets packet k.
+ * its WIRES_WINDOW sends, used as rings, then those of probes.  MPI keeps the order of posted
+ * receives for one source and tag, so place k of the ring gets packet k.
  *
  * Packets are small enough for MPI to send them at once, whether or not the other side has a
  * receive for them; sends are synchronous, done when it has, so that a full window still holds us
  * back. */
 #include "collectives/carrier/wires_mpi.h"
 
+#include "common/clock.h"
+
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TAG 1
+#define PROBE_TAG 2
 #define RING (2u * WIRES_WINDOW)
+#define PLACES (RING + 2u) /* of a peer's requests: packets, the probe that comes, and that goes \
+                            */
+#define PROBE_EVERY (2 * RK_S)
+#define PROBE_PATIENCE (10 * RK_S)
 
 struct peer {
     uint64_t posted;   /* receives posted since the start */
@@ -22,6 +29,8 @@ struct peer {
     uint64_t queued;   /* packets sent */
     uint64_t finished; /* of them, in order, with MPI done */
     bool done[RING];   /* by place: the request is complete */
+    uint64_t probed;   /* when the last probe was sent */
+    bool asked;        /* and it has not been taken */
 };
 
 struct wires {
@@ -31,8 +40,8 @@ struct wires {
     int request_count;
     uint64_t sent_bytes;
     struct peer *peer;
-    struct packet *packet; /* by place, as request */
-    MPI_Request *request;
+    struct packet *packet; /* RING for each peer */
+    MPI_Request *request;  /* PLACES for each peer */
     MPI_Status *status;
     int *index;
 };
@@ -66,24 +75,42 @@ static int mpi_failed(int rc, const char *what, struct rk_why *why)
     return rk_fail(why, RK_ETRANSPORT, "%s: %s", what, text);
 }
 
-static uint32_t receive_place(uint32_t peer, uint64_t number)
+static uint32_t receive_place(uint64_t number)
 {
-    return peer * RING + (uint32_t)(number % WIRES_WINDOW);
+    return (uint32_t)(number % WIRES_WINDOW);
 }
 
-static uint32_t send_place(uint32_t peer, uint64_t number)
+static uint32_t send_place(uint64_t number)
 {
-    return peer * RING + WIRES_WINDOW + (uint32_t)(number % WIRES_WINDOW);
+    return WIRES_WINDOW + (uint32_t)(number % WIRES_WINDOW);
+}
+
+static struct packet *packet_at(const struct wires *wires, uint32_t peer, uint32_t place)
+{
+    return &wires->packet[peer * RING + place];
+}
+
+static MPI_Request *request_at(const struct wires *wires, uint32_t peer, uint32_t place)
+{
+    return &wires->request[peer * PLACES + place];
 }
 
 static int post(struct wires *wires, uint32_t peer, struct rk_why *why)
 {
-    uint32_t place = receive_place(peer, wires->peer[peer].posted++);
+    uint32_t place = receive_place(wires->peer[peer].posted++);
     int rc;
 
-    wires->peer[peer].done[place % RING] = false;
-    rc = MPI_Irecv(&wires->packet[place], (int)sizeof(struct packet), MPI_BYTE, (int)peer, TAG,
-                   MPI_COMM_WORLD, &wires->request[place]);
+    wires->peer[peer].done[place] = false;
+    rc = MPI_Irecv(packet_at(wires, peer, place), (int)sizeof(struct packet), MPI_BYTE, (int)peer,
+                   TAG, MPI_COMM_WORLD, request_at(wires, peer, place));
+    return rc == MPI_SUCCESS ? 0 : mpi_failed(rc, "cannot receive from a carrier", why);
+}
+
+static int post_probe(struct wires *wires, uint32_t peer, struct rk_why *why)
+{
+    int rc = MPI_Irecv(NULL, 0, MPI_BYTE, (int)peer, PROBE_TAG, MPI_COMM_WORLD,
+                       request_at(wires, peer, RING));
+
     return rc == MPI_SUCCESS ? 0 : mpi_failed(rc, "cannot receive from a carrier", why);
 }
 
@@ -93,19 +120,19 @@ struct packet *wires_slot(struct wires *wires, uint32_t peer)
 
     if (p->queued - p->finished == WIRES_WINDOW)
         return NULL;
-    return &wires->packet[send_place(peer, p->queued)];
+    return packet_at(wires, peer, send_place(p->queued));
 }
 
 int wires_send(struct wires *wires, uint32_t peer, struct rk_why *why)
 {
-    uint32_t place = send_place(peer, wires->peer[peer].queued++);
-    const struct packet *packet = &wires->packet[place];
+    uint32_t place = send_place(wires->peer[peer].queued++);
+    const struct packet *packet = packet_at(wires, peer, place);
     uint64_t bytes = sizeof packet->header + packet_payload_bytes(&packet->header);
     int rc;
 
-    wires->peer[peer].done[place % RING] = false;
+    wires->peer[peer].done[place] = false;
     rc = MPI_Issend(packet, (int)bytes, MPI_BYTE, (int)peer, TAG, MPI_COMM_WORLD,
-                    &wires->request[place]);
+                    request_at(wires, peer, place));
     if (rc != MPI_SUCCESS)
         return mpi_failed(rc, "cannot send to a carrier", why);
     wires->sends++;
@@ -115,9 +142,9 @@ int wires_send(struct wires *wires, uint32_t peer, struct rk_why *why)
 
 const struct packet *wires_head(struct wires *wires, uint32_t peer)
 {
-    uint32_t place = receive_place(peer, wires->peer[peer].popped);
+    uint32_t place = receive_place(wires->peer[peer].popped);
 
-    return wires->peer[peer].done[place % RING] ? &wires->packet[place] : NULL;
+    return wires->peer[peer].done[place] ? packet_at(wires, peer, place) : NULL;
 }
 
 int wires_pop(struct wires *wires, uint32_t peer, struct rk_why *why)
@@ -126,21 +153,49 @@ int wires_pop(struct wires *wires, uint32_t peer, struct rk_why *why)
     return post(wires, peer, why);
 }
 
-/* A request is complete: checks a received packet, or counts a finished send. */
-static int settle(struct wires *wires, uint32_t place, const MPI_Status *status, struct rk_why *why)
+int wires_probe(struct wires *wires, uint64_t now, struct rk_why *why)
 {
-    struct peer *peer = &wires->peer[place / RING];
-    uint32_t in_ring = place % RING;
+    for (uint32_t peer = 0; peer < wires->size; peer++) {
+        struct peer *p = &wires->peer[peer];
+        int rc;
+
+        if (peer == wires->self || now - p->probed < (p->asked ? PROBE_PATIENCE : PROBE_EVERY))
+            continue;
+        if (p->asked)
+            return rk_fail(why, RK_ETRANSPORT, "carrier %u has not answered for %llu s", peer,
+                           (unsigned long long)(PROBE_PATIENCE / RK_S));
+        rc = MPI_Issend(NULL, 0, MPI_BYTE, (int)peer, PROBE_TAG, MPI_COMM_WORLD,
+                        request_at(wires, peer, RING + 1));
+        if (rc != MPI_SUCCESS)
+            return mpi_failed(rc, "cannot send to a carrier", why);
+        p->probed = now;
+        p->asked = true;
+    }
+    return 0;
+}
+
+/* A request is complete: checks a received packet, or counts a finished send. */
+static int settle(struct wires *wires, uint32_t index, const MPI_Status *status, struct rk_why *why)
+{
+    uint32_t number = index / PLACES;
+    uint32_t place = index % PLACES;
+    struct peer *peer = &wires->peer[number];
     int bytes = 0;
 
-    peer->done[in_ring] = true;
-    if (in_ring < WIRES_WINDOW) {
+    if (place == RING)
+        return post_probe(wires, number, why);
+    if (place > RING) {
+        peer->asked = false;
+        return 0;
+    }
+    peer->done[place] = true;
+    if (place < WIRES_WINDOW) {
         MPI_Get_count(status, MPI_BYTE, &bytes);
-        return packet_check(&wires->packet[place], (uint64_t)(bytes < 0 ? 0 : bytes), why);
+        return packet_check(packet_at(wires, number, place), (uint64_t)(bytes < 0 ? 0 : bytes),
+                            why);
     }
     wires->sends--;
-    while (peer->finished < peer->queued &&
-           peer->done[send_place(place / RING, peer->finished) % RING])
+    while (peer->finished < peer->queued && peer->done[send_place(peer->finished)])
         peer->finished++;
     return 0;
 }
@@ -156,7 +211,7 @@ int wires_turn(struct wires *wires, bool *moved, struct rk_why *why)
     if (count == MPI_UNDEFINED)
         return 0;
     for (int i = 0; i < count; i++) {
-        *moved = true;
+        *moved |= (uint32_t)wires->index[i] % PLACES < RING;
         rc = settle(wires, (uint32_t)wires->index[i], &wires->status[i], why);
         if (rc != 0)
             return rc;
@@ -166,11 +221,11 @@ int wires_turn(struct wires *wires, bool *moved, struct rk_why *why)
 
 static int take_memory(struct wires *wires, struct rk_why *why)
 {
-    size_t places = wires->size * (size_t)RING;
+    size_t places = wires->size * (size_t)PLACES;
 
     wires->request_count = (int)places;
     wires->peer = calloc(wires->size, sizeof *wires->peer);
-    wires->packet = aligned_alloc(64, places * sizeof *wires->packet);
+    wires->packet = aligned_alloc(64, wires->size * (size_t)RING * sizeof *wires->packet);
     wires->request = malloc(places * sizeof(MPI_Request));
     wires->status = malloc(places * sizeof(MPI_Status));
     wires->index = malloc(places * sizeof *wires->index);
@@ -197,9 +252,14 @@ int wires_open(struct wires **out, struct rk_why *why)
     wires.self = (uint32_t)rank;
     wires.size = (uint32_t)size;
     rc = take_memory(&wires, why);
-    for (uint32_t peer = 0; rc == 0 && peer < wires.size; peer++)
-        for (uint32_t k = 0; rc == 0 && peer != wires.self && k < WIRES_WINDOW; k++)
+    for (uint32_t peer = 0; rc == 0 && peer < wires.size; peer++) {
+        if (peer == wires.self)
+            continue;
+        for (uint32_t k = 0; rc == 0 && k < WIRES_WINDOW; k++)
             rc = post(&wires, peer, why);
+        if (rc == 0)
+            rc = post_probe(&wires, peer, why);
+    }
     *out = &wires;
     return rc;
 }

@@ -8,4 +8,9 @@
  * ends by _exit, since MPI_Finalize hangs when a peer is gone. */
 int wires_open(struct wires **out, struct rk_why *why);
 
+/* Asks all others once in a while whether they are there, and is asked in wires_turn, whatever
+ * stands in the windows: a network that swallows all says nothing by itself.  To be called while
+ * nothing moves; `now` is rk_clock_now().  RK_ETRANSPORT when one does not answer. */
+int wires_probe(struct wires *wires, uint64_t now, struct rk_why *why);
+
 #endif

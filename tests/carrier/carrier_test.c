@@ -243,6 +243,25 @@ static void a_lost_carrier_costs_a_launch(void **state)
     agents_done(&agents);
 }
 
+/* One that neither dies nor answers ends the job, though all may wait for their ranks for ever. */
+static void a_silent_carrier_is_noticed(void **state)
+{
+    struct agents agents;
+    uint64_t seed = 19;
+    pid_t stopped;
+
+    (void)state;
+    agents_init(&agents, roles, 2, 8, 1000, 0);
+    launch(&agents);
+    agents_freeze(&agents, 1, true);
+    agents_go(&agents, 1, 1, 0);
+    take_step(&agents, 0, &seed);
+    stopped = atomic_load(&agents.host[0].field.arena.header->carrier.pid);
+    assert_int_equal(kill(stopped, SIGSTOP), 0);
+    AGENTS_UNTIL(&agents, agents.host[1].carrier < 0, "a carrier that is not answered stays");
+    agents_done(&agents);
+}
+
 /* Started before the word that belongs to it: waits through older plans, then serves. */
 static void carriers_wait_for_their_plan(void **state)
 {
@@ -281,6 +300,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_new_host_takes_the_state),
         cmocka_unit_test(uneven_hosts_and_narrow_wires),
         cmocka_unit_test(a_lost_carrier_costs_a_launch),
+        cmocka_unit_test(a_silent_carrier_is_noticed),
         cmocka_unit_test(carriers_wait_for_their_plan),
     };
 
