@@ -313,6 +313,10 @@ void fence_look(struct agent *agent);
 /* carriers.c */
 void agent_carriers_start(struct agent *agent, uint32_t job, char **hosts, size_t count);
 void carriers_stop(struct agent *agent, uint32_t job);
+#define CARRIER_WORDS 480u
+/* Why mpirun or a daemon of it has ended, as far as their log tells; for people. */
+void carriers_last_words(const struct agent *agent, const struct child *child,
+                         char words[CARRIER_WORDS]);
 void agent_carriers_rsh(struct agent *agent, uint64_t request, uint64_t from, const char *command,
                         uint32_t job);
 void carriers_rsh_done(struct agent *agent, uint64_t request, int code, const char *why);
