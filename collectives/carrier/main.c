@@ -25,7 +25,8 @@
 
 #define ATTACH_TIMEOUT_MS 10000
 #define AGENT_TURNS 64u /* looks after the agent once in so many turns of a wait */
-#define YIELD_TURNS 20u
+#define YIELD_TURNS 4u
+#define LONG_TURNS 10u
 #define SHORT_TURNS 1000u
 
 struct carrier {
@@ -125,10 +126,12 @@ static void acknowledge(struct carrier *carrier, rk_word word)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
-/* For what MPI brings: yields, then sleeps, longer the longer nothing comes. */
+/* For what MPI brings: yields a little, then sleeps, longer the longer nothing comes.  Ranks need
+ * the processor more than a wire needs attention: its windows hold milliseconds. */
 static void rest(uint32_t *turn)
 {
-    struct timespec pause = {.tv_nsec = *turn < SHORT_TURNS ? 20000 : 200000};
+    uint32_t steps = *turn < LONG_TURNS ? *turn : LONG_TURNS;
+    struct timespec pause = {.tv_nsec = *turn < SHORT_TURNS ? (long)steps * 10000 : 200000};
 
     if (*turn < YIELD_TURNS)
         sched_yield();

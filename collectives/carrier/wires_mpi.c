@@ -18,8 +18,7 @@
 #define TAG 1
 #define PROBE_TAG 2
 #define RING (2u * WIRES_WINDOW)
-#define PLACES (RING + 2u) /* of a peer's requests: packets, the probe that comes, and that goes \
-                            */
+#define PLACES (RING + 2u) /* of a peer's requests: then a probe that comes, and one that goes */
 #define PROBE_EVERY (2 * RK_S)
 #define PROBE_PATIENCE (10 * RK_S)
 
