@@ -31,7 +31,7 @@ static const char *const memory_names[] = {"own", "arena", "fused"};
 
 struct run {
     enum memory memory;
-    uint64_t grad_kb, steps, pace_us, seed, batch, print_every;
+    uint64_t grad_kb, steps, pace_us, seed, batch, print_every, bucket_kb;
     int check_all, verify_state;
 
     struct rk_session *session;
@@ -324,7 +324,8 @@ static int usage(const char *argument)
     fprintf(stderr,
             "sumcheck: %s: not understood\nusage: sumcheck [--grad-kb N] [--steps N] [--pace-us N] "
             "[--seed N] [--batch N]\n                [--check-all] [--verify-state] "
-            "[--print-every N] [--memory own|arena|fused]\n",
+            "[--print-every N] [--memory own|arena|fused] "
+            "[--bucket-kb N]\n",
             argument);
     return EXIT_USAGE;
 }
@@ -341,15 +342,21 @@ static int memory_read(struct run *run, const char *name)
 
 static int options_read(struct run *run, int argc, char **argv)
 {
-    enum { NUMBERS = 6 };
-    static const struct option names[] = {
-        {"grad-kb", required_argument, NULL, 0}, {"steps", required_argument, NULL, 1},
-        {"pace-us", required_argument, NULL, 2}, {"seed", required_argument, NULL, 3},
-        {"batch", required_argument, NULL, 4},   {"print-every", required_argument, NULL, 5},
-        {"check-all", no_argument, NULL, 6},     {"verify-state", no_argument, NULL, 7},
-        {"memory", required_argument, NULL, 8},  {NULL, 0, NULL, 0}};
-    uint64_t *const numbers[NUMBERS] = {&run->grad_kb, &run->steps, &run->pace_us,
-                                        &run->seed,    &run->batch, &run->print_every};
+    enum { NUMBERS = 7 };
+    static const struct option names[] = {{"grad-kb", required_argument, NULL, 0},
+                                          {"steps", required_argument, NULL, 1},
+                                          {"pace-us", required_argument, NULL, 2},
+                                          {"seed", required_argument, NULL, 3},
+                                          {"batch", required_argument, NULL, 4},
+                                          {"print-every", required_argument, NULL, 5},
+                                          {"bucket-kb", required_argument, NULL, 6},
+                                          {"check-all", no_argument, NULL, 7},
+                                          {"verify-state", no_argument, NULL, 8},
+                                          {"memory", required_argument, NULL, 9},
+                                          {NULL, 0, NULL, 0}};
+    uint64_t *const numbers[NUMBERS] = {&run->grad_kb,  &run->steps, &run->pace_us,
+                                        &run->seed,     &run->batch, &run->print_every,
+                                        &run->bucket_kb};
     int which;
     while ((which = getopt_long(argc, argv, "", names, NULL)) != -1) {
         char *end = NULL;
@@ -359,9 +366,9 @@ static int options_read(struct run *run, int argc, char **argv)
             *numbers[which] = strtoull(optarg, &end, 10);
         if (which < NUMBERS && (*end || end == optarg))
             return usage(optarg);
-        run->check_all |= which == 6;
-        run->verify_state |= which == 7;
-        if (which == 8 && memory_read(run, optarg))
+        run->check_all |= which == 7;
+        run->verify_state |= which == 8;
+        if (which == 9 && memory_read(run, optarg))
             return usage(optarg);
     }
     if (optind < argc)
@@ -379,8 +386,10 @@ int main(int argc, char **argv)
         return code;
     setvbuf(stdout, NULL, _IOLBF, 0);
     code = allocate(&run);
-    const struct rk_options options = {
-        .struct_size = sizeof options, .seed = run.seed, .batch = run.batch};
+    const struct rk_options options = {.struct_size = sizeof options,
+                                       .seed = run.seed,
+                                       .batch = run.batch,
+                                       .bucket_bytes = run.bucket_kb << 10};
     if (code == 0 && rk_join(&options, &run.session) < 0)
         code = EXIT_FAILURE;
     if (code == 0) {
