@@ -38,6 +38,8 @@ struct sum_kernels {
     void (*scale64)(const double *in, double factor, size_t count, double *out);
     /* out = factor * in rounded to nearest, ties to even; a NaN stays one and becomes quiet. */
     void (*store)(const float *in, float factor, enum sum_dtype to, size_t count, void *out);
+    /* Whether all elements are finite. */
+    bool (*finite)(enum sum_dtype of, const void *in, size_t count);
     /* As reknit.h says of rk_sgd and rk_adamw; w, m, v are old, those with `next` new; v NULL: no
      * momentum. */
     void (*sgd)(const struct sum_sgd *sgd, const float *g, const float *w, const float *v,

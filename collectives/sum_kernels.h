@@ -173,6 +173,29 @@ static void store(const float *in, float factor, enum sum_dtype to, size_t count
     }
 }
 
+/* An exponent of all ones is that of infinities and NaNs; `found` keeps whether one was seen. */
+static bool all_finite(enum sum_dtype of, const void *in, size_t count)
+{
+    const uint64_t *wide = in;
+    const uint32_t *whole = in;
+    const uint16_t *half = in;
+    uint16_t ones = of == SUM_F16 ? 0x7c00 : 0x7f80;
+    uint64_t found64 = 0;
+    uint32_t found = 0;
+    uint16_t found16 = 0;
+
+    if (of == SUM_F64)
+        for (size_t i = 0; i < count; i++)
+            found64 |= (wide[i] & UINT64_C(0x7ff0000000000000)) == UINT64_C(0x7ff0000000000000);
+    else if (of == SUM_F32)
+        for (size_t i = 0; i < count; i++)
+            found |= (whole[i] & 0x7f800000) == 0x7f800000;
+    else
+        for (size_t i = 0; i < count; i++)
+            found16 = (uint16_t)(found16 | ((half[i] & ones) == ones));
+    return found64 == 0 && found == 0 && found16 == 0;
+}
+
 /* ---- updates --------------------------------------------------------------------------------- */
 
 static void sgd(const struct sum_sgd *sgd, const float *g, const float *w, const float *v,
@@ -223,6 +246,7 @@ const struct sum_kernels SUM_TABLE = {
     .load = load,
     .scale64 = scale64,
     .store = store,
+    .finite = all_finite,
     .sgd = sgd,
     .adamw = adamw,
 };

@@ -51,9 +51,10 @@ enum rk_error {
     RK_EEXIST = -6,  /* the name is taken */
     RK_EPROTO = -12, /* agent and library do not understand each other */
     RK_EVERSION = -13,
-    RK_EFENCED = -20, /* this process is no longer a member of the job */
-    RK_EAGENT = -21,  /* the agent of this host is gone */
-    RK_ELAYOUT = -22, /* ranks do not agree on what they registered */
+    RK_ENOTFINITE = -15, /* a gradient is infinite or not a number */
+    RK_EFENCED = -20,    /* this process is no longer a member of the job */
+    RK_EAGENT = -21,     /* the agent of this host is gone */
+    RK_ELAYOUT = -22,    /* ranks do not agree on what they registered */
 };
 #endif
 
@@ -93,6 +94,9 @@ struct rk_options {
     uint32_t shards;    /* used only when no coordinator runs this program (a world of one): a power
                          * of two up to 1024, 0 means 8.  Under one its --shards counts. */
     uint32_t reduce;    /* enum rk_reduce */
+    uint32_t check_finite; /* 1: rk_shard_done refuses gradients that are infinite or NaN, with
+                            * RK_ENOTFINITE and a sentence that names rank, shard, gradient and
+                            * element; nothing of the shard has been summed then */
     uint64_t bucket_bytes; /* of gradient that is summed at a time, a multiple of 4096; 0: 1 MiB */
 };
 

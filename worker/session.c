@@ -49,6 +49,9 @@ static int check_options(const struct rk_options *options, struct rk_session *se
     if (options->reduce > RK_WEIGHTED)
         return session_fail(session, RK_EINVAL, "rk_join: there is no reduction %u",
                             options->reduce);
+    if (options->check_finite > 1)
+        return session_fail(session, RK_EINVAL, "rk_join: check_finite is 0 or 1, not %u",
+                            options->check_finite);
     if (options->bucket_bytes % RK_LAYOUT_ALIGN != 0)
         return session_fail(session, RK_EINVAL,
                             "rk_join: buckets of %llu bytes; give a multiple of 4096",

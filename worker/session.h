@@ -37,7 +37,9 @@ struct session_shard {
     struct arena_table taken; /* the partial sums that it takes up, sorted by place */
     struct arena_table next;  /* the table that results */
     float weight;
-    _Atomic int error; /* of a call from another thread */
+    _Atomic int error;   /* of a call from another thread */
+    uint32_t bad_tensor; /* with RK_ENOTFINITE: where */
+    uint64_t bad_element;
 };
 
 /* The sum of the step in hand, as far as this rank has got with it. */

@@ -172,6 +172,27 @@ static void sum_elements(const struct rk_session *session, const struct session_
         tree_sum(part, parts, work->root, first, count, false, out);
 }
 
+/* Notes the first element that is not finite; the shard ends with it. */
+static void check_elements(struct rk_session *session, const struct session_gradient *gradient,
+                           uint64_t first, uint64_t count)
+{
+    const struct rk_tensor *tensor = &session->layout->tensor[gradient->tensor];
+    uint32_t size = rk_dtype_size(tensor->dtype);
+    const char *data = (const char *)session->data[gradient->tensor] + first * size;
+    int none = 0;
+
+    if (sum_best()->finite((enum sum_dtype)tensor->dtype, data, count))
+        return;
+    while (sum_best()->finite((enum sum_dtype)tensor->dtype, data, 1)) {
+        data += size;
+        first++;
+    }
+    if (atomic_compare_exchange_strong(&session->work.error, &none, RK_ENOTFINITE)) {
+        session->work.bad_tensor = gradient->tensor;
+        session->work.bad_element = first;
+    }
+}
+
 /* Whether the shard's own gradient is the partial sum, where it lies. */
 static bool lies_there(const struct rk_session *session, const struct session_gradient *gradient)
 {
@@ -197,11 +218,14 @@ static void sum_bucket(struct rk_session *session, uint32_t b)
             break;
         if (end > from + count)
             end = from + count;
+        if (session->options.check_finite)
+            check_elements(session, gradient, (start - gradient->at) / gradient->wide,
+                           (end - start) / gradient->wide);
         if (!lies_there(session, gradient))
             sum_elements(session, gradient, (start - gradient->at) / gradient->wide,
                          (end - start) / gradient->wide);
     }
-    if (session->work.is_last)
+    if (session->work.is_last && atomic_load(&session->work.error) == 0)
         arena_bucket_done(session_seat(session), b);
 }
 
@@ -281,20 +305,39 @@ int rk_unused(struct rk_session *session, uint32_t gradient)
     return rk_ready(session, gradient);
 }
 
-int session_shard_publish(struct rk_session *session)
+/* What became of the shard in the calls of this step, in words. */
+static int check_work(struct rk_session *session)
 {
-    int error = atomic_load(&session->work.error);
+    const struct session_shard *work = &session->work;
+    int error = atomic_load(&work->error);
 
+    if (error == RK_ENOTFINITE)
+        return session_fail(session, error,
+                            "rank %u, step %llu, shard %lld: element %llu of gradient %s is "
+                            "infinite or not a number",
+                            session->rank, (unsigned long long)session->position,
+                            (long long)session->shard, (unsigned long long)work->bad_element,
+                            session->layout->tensor[work->bad_tensor].name);
     if (error == RK_EINVAL || error == RK_ESTATE)
         return session_fail(session, RK_ESTATE,
                             "rank %u, shard %lld: elements were said to be ready twice, or ones "
                             "that are not there; the step cannot be summed",
                             session->rank, (long long)session->shard);
-    if (error != 0)
-        return error;
+    return error;
+}
+
+int session_shard_publish(struct rk_session *session)
+{
+    int rc = check_work(session);
+
+    if (rc != 0)
+        return rc;
     for (uint32_t b = arena_buckets(&session->arena); b-- > 0;)
         if (atomic_exchange(&session->bucket_left[b], 0) != 0)
             sum_bucket(session, b);
+    rc = check_work(session);
+    if (rc != 0)
+        return rc;
     switch_table(session, &session->work.next);
     return 0;
 }

@@ -187,6 +187,37 @@ static void what_is_ready_is_said_once(void **state)
     rk_leave(session);
 }
 
+static void what_is_not_finite_is_named(void **state)
+{
+    static float own[COUNT];
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    struct rk_options options = {
+        .struct_size = sizeof options, .batch = 1, .shards = 2, .check_finite = 1};
+    uint64_t step;
+
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        struct rk_session *session = NULL;
+        float *leaf;
+
+        assert_int_equal(rk_join(&options, &session), 0);
+        assert_int_equal(rk_register_gradient(session, "fine", own, COUNT), 0);
+        assert_int_equal(rk_alloc(session, "bad.one", RK_F32, COUNT, (void **)&leaf), 0);
+        assert_int_equal(rk_restore(session, &step), 0);
+        assert_int_equal(rk_step_begin(session, &step), 0);
+        assert_true(rk_shard_next(session) == 0);
+        assert_int_equal(rk_shard_done(session), 0);
+        assert_true(rk_shard_next(session) == 1);
+        leaf[4321] = bad[round % 3];
+        if (round < 3)
+            assert_int_equal(rk_ready(session, 1), 0);
+        assert_int_equal(rk_shard_done(session), RK_ENOTFINITE);
+        assert_non_null(strstr(rk_last_error(session), "rank 0, step 0, shard 1"));
+        assert_non_null(strstr(rk_last_error(session), "element 4321 of gradient bad.one"));
+        rk_leave(session);
+    }
+}
+
 /* ---- fused ----------------------------------------------------------------------------------- */
 
 static int refuse(void *context, struct rk_session *session, const struct rk_slice *slice)
@@ -308,6 +339,7 @@ int main(void)
         cmocka_unit_test(each_type_is_summed),
         cmocka_unit_test(weights_count),
         cmocka_unit_test(what_is_ready_is_said_once),
+        cmocka_unit_test(what_is_not_finite_is_named),
         cmocka_unit_test(updates_are_asked_for_properly),
         cmocka_unit_test(ready_made_updates_check_their_state),
         cmocka_unit_test(fused_adamw_is_adamw),

@@ -232,6 +232,44 @@ static void check_scales(const struct sum_kernels *kernels)
         assert_true(same(out[i], 2.5f * in[i]));
 }
 
+static void check_finite(const struct sum_kernels *kernels)
+{
+    static uint16_t half[300];
+    static float whole[300];
+    static double wide[300];
+
+    for (int i = 0; i < 300; i++) {
+        half[i] = i % 2 ? 0x7bff : 0xfbff; /* the largest of float16; fine as bfloat16 too */
+        whole[i] = i % 2 ? 3.4e38f : -0.0f;
+        wide[i] = i % 2 ? 1.7e308 : -4.9e-324;
+    }
+    for (size_t at = 0; at < 300; at += 1 + draw() % 20) {
+        assert_true(kernels->finite(SUM_F16, half, 300));
+        assert_true(kernels->finite(SUM_BF16, half, 300));
+        assert_true(kernels->finite(SUM_F32, whole, 300));
+        assert_true(kernels->finite(SUM_F64, wide, 300));
+        half[at] = at % 2 ? 0x7c00 : 0xfe01;
+        whole[at] = at % 2 ? -INFINITY : NAN;
+        wide[at] = at % 2 ? (double)INFINITY : (double)-NAN;
+        assert_false(kernels->finite(SUM_F16, half, 300));
+        assert_true(kernels->finite(SUM_BF16, half, 300));
+        assert_false(kernels->finite(SUM_F32, whole, 300));
+        assert_false(kernels->finite(SUM_F64, wide, 300));
+        assert_true(kernels->finite(SUM_F32, whole, at));
+        half[at] = 0x7f80;
+        assert_false(kernels->finite(SUM_BF16, half, 300));
+        half[at] = 1;
+        whole[at] = 1;
+        wide[at] = 1;
+    }
+}
+
+static void infinities_and_nans_are_found(void **state)
+{
+    (void)state;
+    with_all(check_finite);
+}
+
 static void scaled_values_are_single_products(void **state)
 {
     (void)state;
@@ -308,6 +346,7 @@ int main(void)
         cmocka_unit_test(each_half_is_loaded_exactly),
         cmocka_unit_test(halves_are_rounded_to_nearest_even),
         cmocka_unit_test(scaled_values_are_single_products),
+        cmocka_unit_test(infinities_and_nans_are_found),
         cmocka_unit_test(updates_are_those_of_the_formula),
     };
 
