@@ -9,7 +9,8 @@
 static const struct {
     uint32_t size;
     const char *name;
-} dtypes[] = {{0, NULL}, {4, "f32"}, {8, "f64"}, {4, "i32"}, {8, "i64"}, {1, "u8"}, {8, "u64"}};
+} dtypes[] = {{0, NULL}, {4, "f32"}, {8, "f64"}, {4, "i32"}, {8, "i64"},
+              {1, "u8"}, {8, "u64"}, {2, "f16"}, {2, "bf16"}};
 
 uint32_t rk_dtype_size(uint32_t dtype)
 {

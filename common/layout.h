@@ -25,7 +25,8 @@
 
 enum rk_tensor_kind { RK_TENSOR_STATE = 1, RK_TENSOR_GRADIENT = 2 };
 
-/* Numbers as enum rk_dtype of worker/reknit.h: 1 f32, 2 f64, 3 i32, 4 i64, 5 u8, 6 u64. */
+/* Numbers as enum rk_dtype of worker/reknit.h: 1 f32, 2 f64, 3 i32, 4 i64, 5 u8, 6 u64, 7 f16,
+ * 8 bf16. */
 struct rk_tensor {
     char name[RK_LAYOUT_NAME_MAX + 1]; /* NUL ended, printable, unique within its kind */
     uint32_t kind;                     /* enum rk_tensor_kind */

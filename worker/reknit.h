@@ -63,7 +63,16 @@ enum rk_error {
 #define RK_STOPPED \
     2 /* from rk_step_begin: the job was asked to stop; leave the loop and rk_leave */
 
-enum rk_dtype { RK_F32 = 1, RK_F64 = 2, RK_I32 = 3, RK_I64 = 4, RK_U8 = 5, RK_U64 = 6 };
+enum rk_dtype {
+    RK_F32 = 1,
+    RK_F64 = 2,
+    RK_I32 = 3,
+    RK_I64 = 4,
+    RK_U8 = 5,
+    RK_U64 = 6,
+    RK_F16 = 7, /* IEEE 754 binary16 */
+    RK_BF16 = 8 /* the upper half of a binary32 */
+};
 
 #define RK_MAX_DIMS 8
 #define RK_MAX_NAME 127

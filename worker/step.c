@@ -100,11 +100,11 @@ static void sum_leaf(const struct rk_session *session, const struct arena_table 
 
         if (tensor->kind != RK_TENSOR_GRADIENT || tensor->bytes == 0)
             continue;
-        parts[count++] = (struct tree_part){leaf, session->data[t]};
+        parts[count++] = tree_part_f32(leaf, session->data[t]);
         for (uint32_t i = 0; i < taken_count; i++) {
             const struct arena_node *node = &table->node[taken[i]];
-            struct tree_part part = {
-                node->node, arena_buffer(&session->arena, session->seat, node->buffer) + from};
+            struct tree_part part = tree_part_f32(
+                node->node, arena_buffer(&session->arena, session->seat, node->buffer) + from);
             uint32_t at = count++;
 
             for (; at > 0 && tree_first(parts[at - 1].node) > tree_first(part.node); at--)
@@ -211,7 +211,7 @@ static int sum_slice(struct rk_session *session)
     int count = arena_pieces(&session->arena, plan, session->position, pieces, RK_MAX_SHARDS);
 
     for (int i = 0; i < count && tree_first(pieces[i].node) == next; i++) {
-        parts[i] = (struct tree_part){pieces[i].node, pieces[i].data};
+        parts[i] = tree_part_f32(pieces[i].node, pieces[i].data);
         next += tree_width(pieces[i].node);
     }
     if (next != plan->shards)

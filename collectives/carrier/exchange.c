@@ -125,8 +125,7 @@ static int send_part(struct talk *talk, uint32_t host, struct packet *packet, bo
         uint32_t parts = talk->node_from[n + 1] - first;
 
         for (uint32_t p = 0; p < parts; p++)
-            talk->part[p] = (struct tree_part){.node = talk->piece[first + p].node,
-                                               .data = talk->piece[first + p].data};
+            talk->part[p] = tree_part_f32(talk->piece[first + p].node, talk->piece[first + p].data);
         tree_sum(talk->part, parts, talk->node[n], from, count, values + n * count - from);
     }
     to->parts_sent += count;
@@ -292,7 +291,7 @@ static void sum_range(struct talk *talk, uint64_t at, uint64_t count)
             data = (const float *)(const void *)packet->payload +
                    (size_t)from->vector * packet->header.count - packet->header.from;
         }
-        talk->part[p] = (struct tree_part){.node = from->node, .data = data};
+        talk->part[p] = tree_part_f32(from->node, data);
     }
     tree_sum(talk->part, talk->merge.count, root, at, count, arena_result(talk->arena));
 }

@@ -41,7 +41,7 @@ static void cut(struct tree_node node, uint32_t *seed, struct tree_part *parts, 
     float *data = malloc(COUNT * sizeof *data);
     for (size_t i = 0; i < COUNT; i++)
         data[i] = serial(node.level, node.index, i);
-    parts[(*count)++] = (struct tree_part){node, data};
+    parts[(*count)++] = tree_part_f32(node, data);
 }
 
 static void sums_are_those_of_the_definition(void **state)

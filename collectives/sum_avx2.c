@@ -1,0 +1,14 @@
+/* The path for processors with AVX2 and F16C; see sum_kernels.h. */
+#include <immintrin.h>
+
+#define VECTOR_BYTES 32
+#define KERNELS sum_kernels_avx2
+#define VF_STREAM(p, v) _mm256_stream_ps(p, v)
+#define VD_STREAM(p, v) _mm256_stream_pd(p, v)
+#define VF_NAN(v, nan) _mm256_blendv_ps(v, nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q))
+#define VD_NAN(v, nan) _mm256_blendv_pd(v, nan, _mm256_cmp_pd(v, v, _CMP_UNORD_Q))
+#define VF_SQRT(v) _mm256_sqrt_ps(v)
+#define VF_FROM_HALF(h) _mm256_cvtph_ps((__m128i)(h))
+#define VF_TO_HALF(v) (vh) _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)
+
+#include "collectives/sum_kernels.h"

@@ -1,0 +1,14 @@
+/* The path for processors with AVX-512; see sum_kernels.h. */
+#include <immintrin.h>
+
+#define VECTOR_BYTES 64
+#define KERNELS sum_kernels_avx512
+#define VF_STREAM(p, v) _mm512_stream_ps(p, v)
+#define VD_STREAM(p, v) _mm512_stream_pd(p, v)
+#define VF_NAN(v, nan) _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan)
+#define VD_NAN(v, nan) _mm512_mask_mov_pd(v, _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q), nan)
+#define VF_SQRT(v) _mm512_sqrt_ps(v)
+#define VF_FROM_HALF(h) _mm512_cvtph_ps((__m256i)(h))
+#define VF_TO_HALF(v) (vh) _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)
+
+#include "collectives/sum_kernels.h"
