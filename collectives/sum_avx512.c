@@ -9,6 +9,7 @@
 #define VD_NAN(v, nan) _mm512_mask_mov_pd(v, _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q), nan)
 #define VF_SQRT(v) _mm512_sqrt_ps(v)
 #define VF_FROM_HALF(h) _mm512_cvtph_ps((__m256i)(h))
-#define VF_TO_HALF(v) (vh) _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT)
+/* all lanes; the form without a mask is a macro that warns in builds without optimisation */
+#define VF_TO_HALF(v) (vh) _mm512_maskz_cvtps_ph(0xffffu, v, _MM_FROUND_TO_NEAREST_INT)
 
 #include "collectives/sum_kernels.h"
