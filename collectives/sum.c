@@ -97,6 +97,18 @@ void sum_add64(const double *left, const double *right, size_t count, bool strea
     kernels()->add64(left, right, count, stream, out);
 }
 
+void sum_terms(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+               float *out)
+{
+    kernels()->terms(list, term_count, count, stream, out);
+}
+
+void sum_terms64(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+                 double *out)
+{
+    kernels()->terms64(list, term_count, count, stream, out);
+}
+
 void sum_stream_end(void)
 {
 #if defined __x86_64__
@@ -161,24 +173,6 @@ void sum_convert(enum sum_dtype from, const void *in, enum sum_dtype to, size_t 
 
             widen(from, (const uint16_t *)in + at, n, wide);
             narrow(wide, to, n, (uint16_t *)out + at);
-        }
-    }
-}
-
-void sum_load(enum sum_dtype from, const void *in, float weight, size_t count, float *out)
-{
-    size_t size = sum_size(from);
-
-    if (weight == 1.0f) {
-        sum_convert(from, in, SUM_F32, count, out);
-    } else if (from == SUM_F32) {
-        kernels()->scale(in, weight, count, out);
-    } else {
-        for (size_t at = 0; at < count; at += BLOCK) {
-            size_t n = count - at < BLOCK ? count - at : BLOCK;
-
-            widen(from, (const char *)in + at * size, n, out + at);
-            kernels()->scale(out + at, weight, n, out + at);
         }
     }
 }

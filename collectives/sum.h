@@ -45,6 +45,26 @@ void sum_add(const float *left, const float *right, size_t count, bool stream, f
 void sum_add64(const double *left, const double *right, size_t count, bool stream, double *out);
 void sum_stream_end(void);
 
+/* Terms deeper than this cannot wait for each other: a tree of 2^11 leaves. */
+#define SUM_MAX_OPEN 12u
+
+/* A term of a sum in a given order, read as `dtype` and multiplied by `weight` (1: not at all),
+ * after which the last `joins` + 1 values that wait become one: w = earlier + w, again and again.
+ * So a + (b + c) is a with 0 joins, b with 0, c with 2. */
+struct sum_term {
+    const void *data;
+    float weight;
+    uint8_t dtype; /* enum sum_dtype */
+    uint8_t joins;
+};
+
+/* out = the sum of at least one term, at the end of which one value waits.  Terms are of F32, F16
+ * or BF16; of sum_terms64, F64.  `stream` as in sum_add. */
+void sum_terms(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+               float *out);
+void sum_terms64(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+                 double *out);
+
 /* out *= factor, in place. */
 void sum_scale(float *out, size_t count, float factor);
 void sum_scale64(double *out, size_t count, double factor);
@@ -58,9 +78,6 @@ size_t sum_size(enum sum_dtype dtype);
  * exact.  NaN stay NaN, quiet ones wherever F16 is read or a narrower type is written; payloads
  * are cut off on the right.  Not in place unless the types are equal. */
 void sum_convert(enum sum_dtype from, const void *in, enum sum_dtype to, size_t count, void *out);
-
-/* out = weight * in, in float32; weight 1 is a conversion.  `in` may be F32, F16 or BF16. */
-void sum_load(enum sum_dtype from, const void *in, float weight, size_t count, float *out);
 
 /* ---- optimisers ------------------------------------------------------------------------------ */
 

@@ -191,6 +191,125 @@ static void narrow_bf16(const float *in, size_t count, uint16_t *out)
     WALK(out, count, LANES, false, NARROW_BF16_AT);
 }
 
+/* ---- sums of many terms ---------------------------------------------------------------------- */
+
+/* Vectors that go through the terms together: they stay in registers. */
+#define TILE 4u
+#define TILE_LANES (TILE * LANES)
+#define TILE_LANES64 (TILE * LANES64)
+
+/* `vectors` vectors of n elements each, the first from element i. */
+ALWAYS void load_term(const struct sum_term *term, size_t i, size_t n, size_t vectors, vf *value)
+{
+    const float *data = (const float *)term->data + i;
+    const uint16_t *half = (const uint16_t *)term->data + i;
+
+    if (term->dtype == SUM_F32)
+        for (size_t v = 0; v < vectors; v++)
+            value[v] = load(data + v * LANES, n);
+    else if (term->dtype == SUM_F16)
+        for (size_t v = 0; v < vectors; v++)
+            value[v] = VF_FROM_HALF(load_half(half + v * LANES, n));
+    else
+        for (size_t v = 0; v < vectors; v++)
+            value[v] = from_bfloat(load_half(half + v * LANES, n));
+    if (term->weight != 1.0f)
+        for (size_t v = 0; v < vectors; v++)
+            value[v] *= term->weight;
+}
+
+ALWAYS void terms_at(const struct sum_term *list, uint32_t term_count, size_t i, size_t n,
+                     size_t vectors, bool stream, float *out)
+{
+    vf open[SUM_MAX_OPEN][TILE];
+    vf value[TILE];
+    uint32_t depth = 0;
+
+    for (uint32_t t = 0;; t++) {
+        load_term(&list[t], i, n, vectors, value);
+        for (uint32_t j = 0; j < list[t].joins; j++) {
+            depth--;
+            for (size_t v = 0; v < vectors; v++)
+                value[v] = open[depth][v] + value[v];
+        }
+        if (t + 1 == term_count)
+            break;
+        for (size_t v = 0; v < vectors; v++)
+            open[depth][v] = value[v];
+        depth++;
+    }
+    for (size_t v = 0; v < vectors; v++)
+        store(one_nan(value[v]), n, stream, out + i + v * LANES);
+}
+
+static void terms(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+                  float *out)
+{
+    size_t head = stream ? head_of(out, sizeof *out, count) : 0;
+    size_t i = 0;
+
+    for (size_t n; i < head; i += n) {
+        n = head - i < LANES ? head - i : LANES;
+        terms_at(list, term_count, i, n, 1, false, out);
+    }
+    for (; stream && i + TILE_LANES <= count; i += TILE_LANES)
+        terms_at(list, term_count, i, LANES, TILE, true, out);
+    for (; i + TILE_LANES <= count; i += TILE_LANES)
+        terms_at(list, term_count, i, LANES, TILE, false, out);
+    for (size_t n; i < count; i += n) {
+        n = count - i < LANES ? count - i : LANES;
+        terms_at(list, term_count, i, n, 1, false, out);
+    }
+}
+
+ALWAYS void terms64_at(const struct sum_term *list, uint32_t term_count, size_t i, size_t n,
+                       size_t vectors, bool stream, double *out)
+{
+    vd open[SUM_MAX_OPEN][TILE];
+    vd value[TILE];
+    uint32_t depth = 0;
+
+    for (uint32_t t = 0;; t++) {
+        for (size_t v = 0; v < vectors; v++)
+            value[v] = load64((const double *)list[t].data + i + v * LANES64, n);
+        if (list[t].weight != 1.0f)
+            for (size_t v = 0; v < vectors; v++)
+                value[v] *= (double)list[t].weight;
+        for (uint32_t j = 0; j < list[t].joins; j++) {
+            depth--;
+            for (size_t v = 0; v < vectors; v++)
+                value[v] = open[depth][v] + value[v];
+        }
+        if (t + 1 == term_count)
+            break;
+        for (size_t v = 0; v < vectors; v++)
+            open[depth][v] = value[v];
+        depth++;
+    }
+    for (size_t v = 0; v < vectors; v++)
+        store64(one_nan64(value[v]), n, stream, out + i + v * LANES64);
+}
+
+static void terms64(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+                    double *out)
+{
+    size_t head = stream ? head_of(out, sizeof *out, count) : 0;
+    size_t i = 0;
+
+    for (size_t n; i < head; i += n) {
+        n = head - i < LANES64 ? head - i : LANES64;
+        terms64_at(list, term_count, i, n, 1, false, out);
+    }
+    for (; stream && i + TILE_LANES64 <= count; i += TILE_LANES64)
+        terms64_at(list, term_count, i, LANES64, TILE, true, out);
+    for (; i + TILE_LANES64 <= count; i += TILE_LANES64)
+        terms64_at(list, term_count, i, LANES64, TILE, false, out);
+    for (size_t n; i < count; i += n) {
+        n = count - i < LANES64 ? count - i : LANES64;
+        terms64_at(list, term_count, i, n, 1, false, out);
+    }
+}
+
 /* ---- optimisers ------------------------------------------------------------------------------ */
 
 ALWAYS void adamw_at(const struct sum_adamw *rule, const float *gradient,
@@ -248,6 +367,8 @@ static void sgd(float rate, float momentum, const float *gradient,
 const struct sum_kernels KERNELS = {
     .add = add,
     .add64 = add64,
+    .terms = terms,
+    .terms64 = terms64,
     .scale = scale,
     .scale64 = scale64,
     .widen_f16 = widen_f16,

@@ -8,6 +8,10 @@
 struct sum_kernels {
     void (*add)(const float *left, const float *right, size_t count, bool stream, float *out);
     void (*add64)(const double *left, const double *right, size_t count, bool stream, double *out);
+    void (*terms)(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+                  float *out);
+    void (*terms64)(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
+                    double *out);
     void (*scale)(const float *in, float factor, size_t count, float *out);
     void (*scale64)(const double *in, double factor, size_t count, double *out);
     void (*widen_f16)(const uint16_t *in, size_t count, float *out);

@@ -3,9 +3,6 @@
 
 #include <assert.h>
 
-/* Bytes of results made at a time: partial sums of all levels stay in the first-level cache. */
-#define BLOCK_BYTES 4096u
-
 uint32_t tree_log2(uint32_t shards)
 {
     return (uint32_t)__builtin_ctz(shards);
@@ -80,102 +77,43 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
     }
 }
 
-/* A sum under way: what all of its blocks have in common. */
+/* A sum under way. */
 struct sum {
     const struct tree_part *parts;
     uint32_t part_count;
     struct tree_node root;
     enum sum_dtype space; /* what is summed in: SUM_F32 or SUM_F64 */
-    bool stream;
+    size_t from;
+    size_t count;
     char *out; /* element 0 */
 };
 
-/* One open node on the way through the parts: its value lies in a scratch block, or in the part. */
-struct open_node {
-    struct tree_node node;
-    const char *value;
-};
-
-static void add(const struct sum *sum, const void *left, const void *right, size_t count,
-                bool stream, void *out)
+/* The parts in their order, each with the joins that its coming makes possible. */
+static void list_terms(const struct sum *sum, struct sum_term *list)
 {
-    if (sum->space == SUM_F32)
-        sum_add(left, right, count, stream, out);
-    else
-        sum_add64(left, right, count, stream, out);
-}
-
-/* Whether the part's memory holds the values themselves. */
-static bool is_plain(const struct sum *sum, const struct tree_part *part)
-{
-    return part->dtype == sum->space && part->weight == 1.0f;
-}
-
-/* The part's values from element `from`: multiplied, in the type of the sum. */
-static void load(const struct sum *sum, const struct tree_part *part, size_t from, size_t count,
-                 void *out)
-{
-    const char *data = (const char *)part->data + from * sum_size(part->dtype);
-
-    if (sum->space == SUM_F32) {
-        sum_load(part->dtype, data, part->weight, count, out);
-        return;
-    }
-    sum_convert(SUM_F64, data, SUM_F64, count, out);
-    if (part->weight != 1.0f)
-        sum_scale64(out, count, (double)part->weight);
-}
-
-static bool are_siblings(struct tree_node left, struct tree_node right)
-{
-    return left.level == right.level && left.index % 2 == 0 && left.index + 1 == right.index;
-}
-
-/* Joins the two topmost open nodes while they are siblings, the last time into the result.
- * `scratch[d]` is the block of depth d. */
-static uint32_t join_top(const struct sum *sum, struct open_node *open, uint32_t depth, size_t from,
-                         size_t count, char scratch[][BLOCK_BYTES])
-{
-    while (depth >= 2 && are_siblings(open[depth - 2].node, open[depth - 1].node)) {
-        struct open_node *left = &open[depth - 2];
-        bool last = left->node.level + 1 == sum->root.level;
-        char *to = last ? sum->out + from * sum_size(sum->space) : scratch[depth - 2];
-
-        add(sum, left->value, open[depth - 1].value, count, last && sum->stream, to);
-        left->value = to;
-        left->node.level++;
-        left->node.index /= 2;
-        depth--;
-    }
-    return depth;
-}
-
-/* At least two parts. */
-static void sum_block(const struct sum *sum, size_t from, size_t count)
-{
-    _Alignas(64) char scratch[TREE_MAX_LEVEL + 2][BLOCK_BYTES];
-    struct open_node open[TREE_MAX_LEVEL + 2];
+    struct tree_node open[TREE_MAX_LEVEL + 2];
     uint32_t depth = 0;
 
     for (uint32_t p = 0; p < sum->part_count; p++) {
         const struct tree_part *part = &sum->parts[p];
+        uint32_t joined;
 
-        open[depth].node = part->node;
-        open[depth].value = (const char *)part->data + from * sum_size(part->dtype);
-        if (!is_plain(sum, part)) {
-            load(sum, part, from, count, scratch[depth]);
-            open[depth].value = scratch[depth];
-        }
-        depth = join_top(sum, open, depth + 1, from, count, scratch);
+        open[depth++] = part->node;
+        joined = tree_join(open, depth, open);
+        list[p] =
+            (struct sum_term){.data = (const char *)part->data + sum->from * sum_size(part->dtype),
+                              .weight = part->weight,
+                              .dtype = part->dtype,
+                              .joins = (uint8_t)(depth - joined)};
+        depth = joined;
     }
-    assert(depth == 1 && open[0].node.level == sum->root.level &&
-           open[0].node.index == sum->root.index);
+    assert(depth == 1 && open[0].level == sum->root.level && open[0].index == sum->root.index);
 }
 
 /* A big result goes past the caches, unless it lies where a part lies: those lines are in them. */
-static bool wants_stream(const struct sum *sum, size_t count)
+static bool wants_stream(const struct sum *sum)
 {
-    if (count * sum_size(sum->space) < SUM_STREAM_BYTES)
+    if (sum->count * sum_size(sum->space) < SUM_STREAM_BYTES)
         return false;
     for (uint32_t p = 0; p < sum->part_count; p++)
         if (sum->parts[p].data == sum->out)
@@ -183,51 +121,50 @@ static bool wants_stream(const struct sum *sum, size_t count)
     return true;
 }
 
-/* Blocks end at cache lines of the result. */
-static void sum_blocks(const struct sum *sum, size_t from, size_t count)
+/* Whether the term's memory holds the values themselves. */
+static bool is_plain(const struct sum *sum, const struct sum_term *term)
 {
-    size_t size = sum_size(sum->space);
-    size_t off = ((uintptr_t)sum->out + from * size) % 64 / size;
-    size_t block = BLOCK_BYTES / size - off;
-
-    for (size_t done = 0; done < count; done += block, block = BLOCK_BYTES / size) {
-        if (block > count - done)
-            block = count - done;
-        sum_block(sum, from + done, block);
-    }
+    return term->dtype == sum->space && term->weight == 1.0f;
 }
 
-static void sum_all(struct sum *sum, size_t from, size_t count)
+static void sum_list(const struct sum *sum, const struct sum_term *list)
 {
-    const struct tree_part *parts = sum->parts;
-    size_t size = sum_size(sum->space);
+    bool stream = wants_stream(sum);
+    bool plain = is_plain(sum, &list[0]) && is_plain(sum, &list[sum->part_count - 1]);
+    void *out = sum->out + sum->from * sum_size(sum->space);
 
-    sum->stream = wants_stream(sum, count);
-    if (sum->part_count == 1)
-        load(sum, parts, from, count, sum->out + from * size);
-    else if (sum->part_count == 2 && is_plain(sum, &parts[0]) && is_plain(sum, &parts[1]))
-        add(sum, (const char *)parts[0].data + from * size,
-            (const char *)parts[1].data + from * size, count, sum->stream, sum->out + from * size);
+    if (sum->part_count == 1 && list[0].weight == 1.0f)
+        sum_convert(list[0].dtype, list[0].data, sum->space, sum->count, out);
+    else if (sum->part_count == 2 && plain && sum->space == SUM_F32)
+        sum_add(list[0].data, list[1].data, sum->count, stream, out);
+    else if (sum->part_count == 2 && plain)
+        sum_add64(list[0].data, list[1].data, sum->count, stream, out);
+    else if (sum->space == SUM_F32)
+        sum_terms(list, sum->part_count, sum->count, stream, out);
     else
-        sum_blocks(sum, from, count);
-    if (sum->stream)
+        sum_terms64(list, sum->part_count, sum->count, stream, out);
+    if (stream)
         sum_stream_end();
 }
 
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
               size_t from, size_t count, float *out)
 {
-    struct sum sum = {parts, part_count, root, SUM_F32, false, (char *)out};
+    struct sum sum = {parts, part_count, root, SUM_F32, from, count, (char *)out};
+    struct sum_term list[RK_MAX_SHARDS];
 
-    sum_all(&sum, from, count);
+    list_terms(&sum, list);
+    sum_list(&sum, list);
 }
 
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out)
 {
-    struct sum sum = {parts, part_count, root, SUM_F64, false, (char *)out};
+    struct sum sum = {parts, part_count, root, SUM_F64, from, count, (char *)out};
+    struct sum_term list[RK_MAX_SHARDS];
 
-    sum_all(&sum, from, count);
+    list_terms(&sum, list);
+    sum_list(&sum, list);
 }
 
 uint32_t tree_join(const struct tree_node *nodes, uint32_t count, struct tree_node *joined)
