@@ -177,6 +177,16 @@ void sum_convert(enum sum_dtype from, const void *in, enum sum_dtype to, size_t 
     }
 }
 
+void sum_bf16_pack(const float *in, float *residual, size_t count, uint16_t *out)
+{
+    kernels()->pack_bf16(in, residual, count, out);
+}
+
+void sum_bf16_unpack(const uint16_t *in, size_t count, float *out)
+{
+    kernels()->widen_bf16(in, count, out);
+}
+
 /* Whether new arrays are stored past the caches: they are big, apart from the old ones, and their
  * lines begin at the same elements. */
 static bool streams(const float *in, const float *out, const float *other, size_t count)

@@ -79,6 +79,15 @@ size_t sum_size(enum sum_dtype dtype);
  * are cut off on the right.  Not in place unless the types are equal. */
 void sum_convert(enum sum_dtype from, const void *in, enum sum_dtype to, size_t count, void *out);
 
+/* ---- error feedback -------------------------------------------------------------------------- */
+
+/* What bfloat16 on the wire loses is kept and sent with the next vector:
+ *   out = bf16(in + residual)      residual' = (in + residual) - out
+ * both differences exact but for the first addition.  Where `out` is not finite residual' is 0: an
+ * overflow is reported once and must not poison every later step.  `residual` starts as zeros. */
+void sum_bf16_pack(const float *in, float *residual, size_t count, uint16_t *out);
+void sum_bf16_unpack(const uint16_t *in, size_t count, float *out);
+
 /* ---- optimisers ------------------------------------------------------------------------------ */
 
 /* What one step of AdamW is made of; the powers of the bias corrections are the caller's. */

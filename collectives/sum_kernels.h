@@ -191,6 +191,25 @@ static void narrow_bf16(const float *in, size_t count, uint16_t *out)
     WALK(out, count, LANES, false, NARROW_BF16_AT);
 }
 
+/* ---- error feedback -------------------------------------------------------------------------- */
+
+ALWAYS void pack_bf16_at(const float *in, float *residual, size_t i, size_t n, uint16_t *out)
+{
+    vf total = one_nan(load(in + i, n) + load(residual + i, n));
+    vh packed = to_bfloat(total);
+    vf sent = from_bfloat(packed);
+    vi finite = (vi)((vu)sent & 0x7f800000u) != 0x7f800000;
+
+    store_half(packed, n, out + i);
+    store((vf)((vu)(total - sent) & (vu)finite), n, false, residual + i);
+}
+
+static void pack_bf16(const float *in, float *residual, size_t count, uint16_t *out)
+{
+#define PACK_BF16_AT(i, n, s) pack_bf16_at(in, residual, i, n, out)
+    WALK(out, count, LANES, false, PACK_BF16_AT);
+}
+
 /* ---- sums of many terms ---------------------------------------------------------------------- */
 
 /* Vectors that go through the terms together: they stay in registers. */
@@ -375,6 +394,7 @@ const struct sum_kernels KERNELS = {
     .widen_bf16 = widen_bf16,
     .narrow_f16 = narrow_f16,
     .narrow_bf16 = narrow_bf16,
+    .pack_bf16 = pack_bf16,
     .adamw = adamw,
     .sgd = sgd,
 };

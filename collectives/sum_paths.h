@@ -18,6 +18,7 @@ struct sum_kernels {
     void (*widen_bf16)(const uint16_t *in, size_t count, float *out);
     void (*narrow_f16)(const float *in, size_t count, uint16_t *out);
     void (*narrow_bf16)(const float *in, size_t count, uint16_t *out);
+    void (*pack_bf16)(const float *in, float *residual, size_t count, uint16_t *out);
     void (*adamw)(const struct sum_adamw *rule, const float *gradient, const struct sum_state *in,
                   size_t count, bool stream, const struct sum_state *out);
     void (*sgd)(float rate, float momentum, const float *gradient, const struct sum_state *in,

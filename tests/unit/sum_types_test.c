@@ -1,4 +1,5 @@
-/* Conversions over every half and bfloat, and typed sums of random trees against the definition. */
+/* Conversions over every half and bfloat, error feedback, and typed sums of random trees against
+ * the definition. */
 #include "collectives/tree.h"
 
 #include "common/layout.h"
@@ -160,6 +161,71 @@ static void types_have_the_numbers_and_sizes_of_the_layout(void **state)
     assert_int_equal(sum_size(SUM_BF16), rk_dtype_size(RK_BF16));
     assert_string_equal(rk_dtype_name(RK_F16), "f16");
     assert_string_equal(rk_dtype_name(RK_BF16), "bf16");
+}
+
+/* ---- error feedback -------------------------------------------------------------------------- */
+
+static void pack_once(size_t count, uint64_t seed)
+{
+    static float in[MOST + 1], residual[MOST + 1], left[MOST + 1], unpacked[MOST + 1];
+    static uint16_t out[MOST + 1], should[MOST + 1];
+    uint64_t random = seed;
+
+    for (size_t i = 0; i < MOST + 1; i++) {
+        float total;
+        float sent;
+
+        in[i] = draw_float(&random);
+        residual[i] = left[i] = draw_float(&random);
+        out[i] = should[i] = (uint16_t)draw(&random);
+        if (i >= count)
+            continue;
+        total = one_nan(in[i] + residual[i]);
+        sum_convert(SUM_F32, &total, SUM_BF16, 1, &should[i]);
+        sent = isnan(total) ? total : value16(SUM_BF16, should[i]);
+        left[i] = isfinite(sent) ? total - sent : 0.0f;
+    }
+    sum_bf16_pack(in, residual, count, out);
+    assert_same(out, should, MOST + 1, sizeof out[0], seed);
+    assert_same(residual, left, MOST + 1, sizeof residual[0], seed);
+    sum_bf16_unpack(out, count, unpacked);
+    sum_convert(SUM_BF16, out, SUM_F32, count, in);
+    assert_same(unpacked, in, count, sizeof in[0], seed);
+}
+
+static void pack_all(void)
+{
+    for (size_t c = 0; c < SMALL_COUNTS + EDGES; c++)
+        pack_once(count_of(c), SEED + c);
+}
+
+static void what_a_bfloat_loses_is_the_residual(void **state)
+{
+    (void)state;
+    on_each_path(pack_all);
+}
+
+/* A value that one bfloat cannot hold arrives in the long run. */
+static void residuals_arrive_later(void **state)
+{
+    float in = 1.00237f;
+    float residual = 0.0f;
+    double arrived = 0.0;
+
+    (void)state;
+    for (int step = 0; step < 1000; step++) {
+        uint16_t packed;
+        float unpacked;
+
+        sum_bf16_pack(&in, &residual, 1, &packed);
+        sum_bf16_unpack(&packed, 1, &unpacked);
+        arrived += (double)unpacked;
+    }
+    assert_true(fabs(arrived - 1000.0 * (double)in) < 0.01);
+    /* an overflow does not stay */
+    in = INFINITY;
+    sum_bf16_pack(&in, &residual, 1, &(uint16_t){0});
+    assert_true(residual == 0.0f);
 }
 
 /* ---- trees ----------------------------------------------------------------------------------- */
@@ -364,6 +430,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(types_have_the_numbers_and_sizes_of_the_layout),
         cmocka_unit_test(conversions_round_to_nearest_even),
+        cmocka_unit_test(what_a_bfloat_loses_is_the_residual),
+        cmocka_unit_test(residuals_arrive_later),
         cmocka_unit_test(sums_of_random_trees_are_those_of_the_definition),
         cmocka_unit_test(big_sums_are_those_of_the_definition),
     };
