@@ -117,13 +117,32 @@ uint64_t arena_seat_bytes(const struct arena_header *header)
     return header->buffers * header->grad_bytes;
 }
 
+static bool has_in_arena(const struct rk_layout *layout, enum rk_tensor_kind kind)
+{
+    for (uint32_t t = 0; t < layout->tensor_count; t++)
+        if (layout->tensor[t].in_arena && layout->tensor[t].kind == (uint32_t)kind)
+            return true;
+    return false;
+}
+
+/* Buffers that a seat has besides those of partial sums, and copies of the state besides the
+ * snapshots. */
+static uint32_t leaf_buffers(const struct rk_layout *layout)
+{
+    return has_in_arena(layout, RK_TENSOR_GRADIENT) ? 1 : 0;
+}
+static uint32_t shared_copies(const struct rk_layout *layout)
+{
+    return has_in_arena(layout, RK_TENSOR_STATE) ? ARENA_SHARED : 0;
+}
+
 uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks)
 {
-    uint64_t grads = align_up(layout->grad_count * sizeof(float));
+    uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
 
-    return ARENA_CONTROL_BYTES + grads + ARENA_SNAPSHOTS * state +
-           (uint64_t)ranks * tree_rank_buffers(shards) * grads;
+    return ARENA_CONTROL_BYTES + grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state +
+           (uint64_t)ranks * (tree_rank_buffers(shards) + leaf_buffers(layout)) * grads;
 }
 
 static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
@@ -138,13 +157,26 @@ static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, stru
                    what, (unsigned long long)(bytes >> 20), strerror(rc));
 }
 
+/* Buckets of the size that was asked for, or larger where they would be too many. */
+static void cut_buckets(struct arena_header *header, const struct rk_layout *layout)
+{
+    uint64_t space = rk_layout_grad_bytes(layout);
+    uint64_t bucket = layout->bucket == 0 ? ARENA_BUCKET_BYTES : layout->bucket;
+
+    if (space > bucket * ARENA_MAX_BUCKETS)
+        bucket = align_up((space + ARENA_MAX_BUCKETS - 1) / ARENA_MAX_BUCKETS);
+    header->bucket_bytes = bucket;
+    header->bucket_count = (uint32_t)((space + bucket - 1) / bucket);
+}
+
 static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
 {
     struct arena_header *header = arena->header;
-    uint64_t grads = align_up(layout->grad_count * sizeof(float));
+    uint32_t buffers = tree_rank_buffers(header->shards) + leaf_buffers(layout);
+    uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
-    uint64_t shared = grads + ARENA_SNAPSHOTS * state;
-    uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * header->buffers * grads;
+    uint64_t shared = grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state;
+    uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
     int rc;
 
     if (ftruncate(arena->fd, (off_t)total) != 0)
@@ -159,13 +191,41 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
         return rc;
     }
     header = arena->header;
+    header->buffers = buffers;
+    header->leaf = leaf_buffers(layout) != 0 ? buffers - 1 : ARENA_NO_BUFFER;
+    cut_buckets(header, layout);
     header->grad_bytes = grads;
     header->state_bytes = state;
     header->result_offset = ARENA_CONTROL_BYTES;
     header->snapshot_offset = header->result_offset + grads;
-    header->seat_offset = header->snapshot_offset + ARENA_SNAPSHOTS * state;
+    header->shared_offset = header->snapshot_offset + ARENA_SNAPSHOTS * state;
+    header->seat_offset = header->shared_offset + shared_copies(layout) * state;
     header->total_bytes = total;
     (void)fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    return 0;
+}
+
+/* What must be alike among the ranks of a job but not between a job and its checkpoints, too. */
+static int compare(const struct rk_layout *mine, const struct rk_layout *theirs, struct rk_why *why)
+{
+    int rc = rk_layout_compare(mine, "this rank", theirs, "the job", why);
+
+    if (rc != 0)
+        return rc;
+    if (mine->bucket != theirs->bucket || mine->reduce != theirs->reduce)
+        return rk_fail(
+            why, RK_ELAYOUT,
+            "this rank asks for buckets of %llu bytes and reduction %u, the job for %llu "
+            "and %u; give the same options to rk_join in every rank",
+            (unsigned long long)mine->bucket, mine->reduce, (unsigned long long)theirs->bucket,
+            theirs->reduce);
+    for (uint32_t t = 0; t < mine->tensor_count; t++)
+        if (mine->tensor[t].in_arena != theirs->tensor[t].in_arena)
+            return rk_fail(why, RK_ELAYOUT,
+                           "%s lies in the arena in %s and in the program's memory in %s; do the "
+                           "same in every rank",
+                           mine->tensor[t].name, mine->tensor[t].in_arena ? "this rank" : "the job",
+                           mine->tensor[t].in_arena ? "the job" : "this rank");
     return 0;
 }
 
@@ -176,7 +236,7 @@ int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk
     if (rc != 0)
         return rc;
     if (is_laid_out(arena))
-        return rk_layout_compare(layout, "this rank", arena_layout(arena), "the job", why);
+        return compare(layout, arena_layout(arena), why);
     rc = grow(arena, layout, why);
     if (rc != 0)
         return rc;
@@ -223,12 +283,60 @@ void *arena_snapshot_data(const struct arena *arena, uint32_t snapshot)
     return at(arena, arena->header->snapshot_offset + snapshot * arena->header->state_bytes);
 }
 
-float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer)
+void *arena_shared_data(const struct arena *arena, uint64_t position)
 {
     const struct arena_header *header = arena->header;
 
-    return (float *)at(arena, header->seat_offset + seat * arena_seat_bytes(header) +
-                                  buffer * header->grad_bytes);
+    return at(arena, header->shared_offset + position % ARENA_SHARED * header->state_bytes);
+}
+
+uint64_t arena_buffer_offset(const struct arena *arena, uint32_t seat, uint32_t buffer)
+{
+    const struct arena_header *header = arena->header;
+
+    return header->seat_offset + seat * arena_seat_bytes(header) + buffer * header->grad_bytes;
+}
+
+float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer)
+{
+    return (float *)at(arena, arena_buffer_offset(arena, seat, buffer));
+}
+
+uint32_t arena_buckets(const struct arena *arena)
+{
+    return arena->header->bucket_count;
+}
+
+void arena_bucket_range(const struct arena *arena, uint32_t b, uint64_t *from, uint64_t *count)
+{
+    uint64_t lanes = rk_layout_grad_bytes(arena_layout(arena)) / sizeof(float);
+    uint64_t bucket = arena->header->bucket_bytes / sizeof(float);
+
+    *from = b * bucket;
+    *count = lanes - *from < bucket ? lanes - *from : bucket;
+}
+
+/* As arena_sum where all lanes are of the float64 part. */
+static void sum_wide(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                     uint64_t from, uint64_t count, float *out)
+{
+    static _Thread_local struct tree_part wide[RK_MAX_SHARDS];
+
+    for (uint32_t p = 0; p < part_count; p++)
+        wide[p] = tree_part_f64(parts[p].node, parts[p].data);
+    tree_sum64(wide, part_count, root, from / 2, count / 2, (double *)(void *)out);
+}
+
+void arena_sum(const struct arena *arena, const struct tree_part *parts, uint32_t part_count,
+               struct tree_node root, uint64_t from, uint64_t count, bool stream, float *out)
+{
+    uint64_t wide = rk_layout_grad_wide_from(arena_layout(arena)) / sizeof(float);
+    uint64_t narrow = from >= wide ? 0 : count < wide - from ? count : wide - from;
+
+    if (narrow != 0)
+        tree_sum(parts, part_count, root, from, narrow, stream, out);
+    if (narrow < count)
+        sum_wide(parts, part_count, root, from + narrow, count - narrow, out);
 }
 
 int arena_snapshot_find(const struct arena *arena, uint64_t step)
@@ -292,5 +400,23 @@ void arena_snapshot_begin(struct arena *arena, uint32_t snapshot)
 void arena_snapshot_commit(struct arena *arena, uint32_t snapshot, uint64_t step)
 {
     atomic_store_explicit(&arena->header->snapshot[snapshot].stamp, step + 1, memory_order_release);
+    arena_ring(arena);
+}
+
+bool arena_shared_has(const struct arena *arena, uint64_t position)
+{
+    return atomic_load_explicit(&arena->header->shared[position % ARENA_SHARED].stamp,
+                                memory_order_acquire) == position + 1;
+}
+
+void arena_shared_begin(struct arena *arena, uint64_t position)
+{
+    atomic_store(&arena->header->shared[position % ARENA_SHARED].stamp, 0);
+}
+
+void arena_shared_commit(struct arena *arena, uint64_t position)
+{
+    atomic_store_explicit(&arena->header->shared[position % ARENA_SHARED].stamp, position + 1,
+                          memory_order_release);
     arena_ring(arena);
 }

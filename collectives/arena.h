@@ -6,10 +6,13 @@
  *
  *   [ header | agent blocks | seats | carrier block | layout ]  ARENA_CONTROL_BYTES, from the start
  *   [ result G | snapshot 0 S | snapshot 1 S ]                  once the layout is known
+ *   [ shared 0 S | shared 1 S ]                                 where state lies in the arena
  *   [ seat 0: B buffers of G ] ... [ seat 63 ... ]              each allocated when taken
  *
- *   G gradient bytes, S state bytes (both rounded up to ARENA_ALIGN), V shards,
- *   B = 2 log2 V + 2 partial-sum buffers a seat.
+ *   G gradient space, S state bytes (both rounded up to ARENA_ALIGN), V shards,
+ *   B = 2 log2 V + 2 partial-sum buffers a seat, and one more, the leaf, when gradients' own memory
+ *   lies in the arena (rk_alloc): the program writes a shard's gradient there, and where it is the
+ *   last shard of the step it is summed where it lies.
  *
  * Who writes what (each field has one writer at a time; no locks, so a writer may die anywhere):
  *
@@ -22,6 +25,12 @@
  *
  * The bell: after each change that somebody may wait for, arena_ring().  Waits spin, yield, then
  * sleep on the bell (futex) and look again; each also looks at the freeze word (rank, carrier).
+ *
+ * Shared state (rk_alloc_state): one copy for all ranks of the host, of the state after p steps in
+ * place p % 2, valid when its stamp is p + 1.  The ranks make the state after step n from that
+ * before it and the sum, each its slice, in the other place; so a death at any point leaves the old
+ * one whole.  Place p % 2 is overwritten in step p + 1, when all members are ready in it, so when
+ * nobody needs the state after p steps.
  *
  * Freeze and go, the barrier on which everything rests.  For the next membership word w:
  *   1. the agent kills what is out on this host and waits until it is dead, turns its seats into
@@ -37,6 +46,13 @@
  * Positions: position n of a rank = number of finished steps; it computes step n.  All ranks that
  * hold state are at n or n + 1; when some are at n + 1 the result of step n is complete in their
  * host's arena, so the step whose shards must be dealt again is the highest position.
+ *
+ * Buckets: gradient space is cut into ranges of about a MiB.  A rank that works on its last shard
+ * of a step tells for each bucket when its part of it is final (bucket_ready, under bucket_tick);
+ * the ranks sum a bucket as soon as all of them have said so, each its slice of it, while the rest
+ * of the gradient is still being computed.  That a result of step n is overwritten only when nobody
+ * needs it any more holds for each bucket alone: a bucket of step n + 1 is summed when all members
+ * are ready with it in step n + 1, so when all have finished step n.
  *
  * Lineage: a table of partial sums counts for step s only with (step, lineage) equal to
  * (s, arena_plan_lineage(plan, s)).  A plan that keeps the done shards of its deal_step keeps
@@ -61,8 +77,13 @@
 #define ARENA_AGENTS 64u
 #define ARENA_SEATS 64u
 #define ARENA_SNAPSHOTS 2u
+#define ARENA_SHARED 2u
 #define ARENA_REPORTS 8u
 #define ARENA_NO_STEP UINT64_MAX
+#define ARENA_NO_BUFFER UINT32_MAX
+#define ARENA_BUCKET_BYTES (UINT64_C(1) << 20) /* unless the program says another */
+#define ARENA_MAX_BUCKETS 4096u                /* buckets grow where there would be more */
+#define ARENA_BUCKET_WORDS (ARENA_MAX_BUCKETS / 64)
 
 /* What a generation means to the ranks of one host. */
 struct arena_member {
@@ -151,6 +172,9 @@ struct arena_seat {
     _Atomic uint32_t report_count;
     struct arena_number report[ARENA_REPORTS];
     struct arena_table table[2];
+    struct arena_table final;     /* with which the step of bucket_tick ends for this rank */
+    _Atomic uint64_t bucket_tick; /* arena_tick(word, step): final and bucket_ready are of it */
+    _Atomic uint64_t bucket_ready[ARENA_BUCKET_WORDS]; /* bit b % 64 of word b / 64 */
 };
 
 struct arena_snapshot {
@@ -176,14 +200,19 @@ struct arena_header {
     _Atomic uint32_t sleepers;
     _Alignas(64) _Atomic uint64_t complete_step; /* results of steps < this are complete */
     _Atomic uint32_t layout_state;
-    uint32_t buffers;       /* B */
+    uint32_t buffers; /* B */
+    uint32_t leaf;    /* the buffer that is the leaf, or ARENA_NO_BUFFER */
+    uint32_t bucket_count;
+    uint64_t bucket_bytes;  /* of all but the last */
     uint64_t grad_bytes;    /* G */
     uint64_t state_bytes;   /* S */
     uint64_t result_offset; /* all offsets in bytes from the arena's start */
     uint64_t snapshot_offset;
+    uint64_t shared_offset;
     uint64_t seat_offset;
     uint64_t total_bytes; /* size of the memfd */
     struct arena_snapshot snapshot[ARENA_SNAPSHOTS];
+    struct arena_snapshot shared[ARENA_SHARED];
     struct arena_carrier carrier;
     struct arena_agent agent[ARENA_AGENTS];
     struct arena_seat seat[ARENA_SEATS];
@@ -219,9 +248,24 @@ int arena_seat_allocate(struct arena *arena, uint32_t seat, struct rk_why *why);
 uint64_t arena_seat_bytes(const struct arena_header *header);
 uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks);
 
+/* Places in gradient space, as float lanes (common/layout.h says where float64 begins). */
 float *arena_result(const struct arena *arena);
 void *arena_snapshot_data(const struct arena *arena, uint32_t snapshot);
+void *arena_shared_data(const struct arena *arena, uint64_t position);
 float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer);
+
+/* Where the bytes of a buffer of a seat begin in the memfd, for a mapping of their own. */
+uint64_t arena_buffer_offset(const struct arena *arena, uint32_t seat, uint32_t buffer);
+
+/* Lanes *from .. *from + *count - 1 of bucket b; b < arena_buckets(). */
+uint32_t arena_buckets(const struct arena *arena);
+void arena_bucket_range(const struct arena *arena, uint32_t b, uint64_t *from, uint64_t *count);
+
+/* Sums lanes from .. from + count - 1 of `parts`, which stand for all of node `root`, into `out`
+ * (lane 0 of gradient space): float32 or float64 additions as the lanes are.  `from` and `count`
+ * are multiples of 2 where they touch the float64 part.  `stream` as tree_sum says. */
+void arena_sum(const struct arena *arena, const struct tree_part *parts, uint32_t part_count,
+               struct tree_node root, uint64_t from, uint64_t count, bool stream, float *out);
 
 /* ---- for agents ------------------------------------------------------------------------------ */
 
@@ -282,16 +326,35 @@ void arena_complete(struct arena *arena, uint64_t step);
 const struct arena_table *arena_table_of(const struct arena_seat *seat, uint64_t step,
                                          rk_word lineage);
 
-/* The partial sums of `step` on this host that count under `plan`, sorted by place in the tree,
+/* For the rank of a seat.  It will end the step of `tick` with `table`; no bucket of it is final
+ * yet. */
+void arena_announce(struct arena_seat *seat, uint64_t tick, const struct arena_table *table);
+/* Bucket b of it is final; all of them are, and nothing is left to do.  Ring the bell after the
+ * first; the second does. */
+void arena_bucket_done(struct arena_seat *seat, uint32_t b);
+void arena_ready(struct arena *arena, struct arena_seat *seat, uint64_t tick);
+
+/* Whether bucket b of `step` is final in all local members' partial sums. */
+bool arena_bucket_is_ready(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
+                           uint32_t b);
+
+/* The partial sums with which `step` ends on this host under `plan`, sorted by place in the tree,
  * with where they lie: those of its local members and of ghosts, and of nobody else (whoever is
- * neither was in no acknowledgement, so its shards were dealt again).  At most `capacity`; returns
- * how many, or RK_EFULL. */
+ * neither was in no acknowledgement, so its shards were dealt again).  Their buckets are to be read
+ * when they are ready.  At most `capacity`; returns how many, RK_ENOENT when a member does not know
+ * yet what it will end with, or RK_EFULL. */
 struct arena_piece {
     struct tree_node node;
     const float *data;
 };
 int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
                  struct arena_piece *pieces, uint32_t capacity);
+
+/* Whether the shared state after `position` steps is there. */
+bool arena_shared_has(const struct arena *arena, uint64_t position);
+/* Before its place is written, and when it is whole. */
+void arena_shared_begin(struct arena *arena, uint64_t position);
+void arena_shared_commit(struct arena *arena, uint64_t position);
 
 /* The snapshot to write next: not pinned by an agent, and the older one if there is a choice; or
  * RK_EFULL.  arena_snapshot_begin makes it not valid, arena_snapshot_commit valid at `step`. */

@@ -142,6 +142,7 @@ static void seat_clear(struct arena_seat *seat)
     seat->table[0].count = 0;
     seat->table[1].count = 0;
     atomic_store(&seat->active, 0);
+    atomic_store(&seat->bucket_tick, 0);
 }
 
 int arena_seat_claim(struct arena *arena, struct rk_worker_id worker, uint32_t slot, uint32_t rank,
@@ -196,10 +197,23 @@ static void piece_insert(struct arena_piece *pieces, uint32_t count, struct aren
     pieces[i] = piece;
 }
 
-static bool piece_counts(const struct arena *arena, const struct arena_plan *plan, uint32_t seat)
+/* Puts the nodes of a seat's table into `pieces`; the new count, or RK_EFULL. */
+static int pieces_add(const struct arena *arena, uint32_t seat, const struct arena_table *table,
+                      struct arena_piece *pieces, int count, uint32_t capacity)
 {
-    if (atomic_load(&arena->header->seat[seat].state) == ARENA_SEAT_GHOST)
-        return true;
+    for (uint32_t n = 0; n < table->count; n++) {
+        if ((uint32_t)count == capacity)
+            return RK_EFULL;
+        piece_insert(
+            pieces, (uint32_t)count++,
+            (struct arena_piece){.node = table->node[n].node,
+                                 .data = arena_buffer(arena, seat, table->node[n].buffer)});
+    }
+    return count;
+}
+
+static bool is_member(const struct arena_plan *plan, uint32_t seat)
+{
     for (uint32_t i = 0; i < plan->local_count && i < ARENA_SEATS; i++)
         if (plan->local[i].seat == seat)
             return true;
@@ -210,23 +224,64 @@ int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint6
                  struct arena_piece *pieces, uint32_t capacity)
 {
     rk_word lineage = arena_plan_lineage(plan, step);
-    uint32_t count = 0;
+    uint64_t tick = arena_tick(plan->word, step);
+    int count = 0;
 
-    for (uint32_t s = 0; s < ARENA_SEATS; s++) {
-        const struct arena_table *table = arena_table_of(&arena->header->seat[s], step, lineage);
+    for (uint32_t i = 0; count >= 0 && i < plan->local_count && i < ARENA_SEATS; i++) {
+        const struct arena_seat *seat = &arena->header->seat[plan->local[i].seat];
 
-        if (table == NULL || !piece_counts(arena, plan, s))
-            continue;
-        for (uint32_t n = 0; n < table->count; n++) {
-            if (count == capacity)
-                return RK_EFULL;
-            piece_insert(
-                pieces, count++,
-                (struct arena_piece){.node = table->node[n].node,
-                                     .data = arena_buffer(arena, s, table->node[n].buffer)});
-        }
+        if (atomic_load_explicit(&seat->bucket_tick, memory_order_acquire) != tick)
+            return RK_ENOENT;
+        count = pieces_add(arena, plan->local[i].seat, &seat->final, pieces, count, capacity);
     }
-    return (int)count;
+    for (uint32_t s = 0; count >= 0 && s < ARENA_SEATS; s++) {
+        const struct arena_seat *seat = &arena->header->seat[s];
+        const struct arena_table *table = arena_table_of(seat, step, lineage);
+
+        /* A member that died a moment ago has been counted: the plan that knows of it comes. */
+        if (table != NULL && atomic_load(&seat->state) == ARENA_SEAT_GHOST && !is_member(plan, s))
+            count = pieces_add(arena, s, table, pieces, count, capacity);
+    }
+    return count;
+}
+
+void arena_announce(struct arena_seat *seat, uint64_t tick, const struct arena_table *table)
+{
+    atomic_store(&seat->bucket_tick, 0);
+    seat->final = *table;
+    for (uint32_t word = 0; word < ARENA_BUCKET_WORDS; word++)
+        atomic_store_explicit(&seat->bucket_ready[word], 0, memory_order_relaxed);
+    atomic_store_explicit(&seat->bucket_tick, tick, memory_order_release);
+}
+
+void arena_bucket_done(struct arena_seat *seat, uint32_t b)
+{
+    atomic_fetch_or_explicit(&seat->bucket_ready[b / 64], UINT64_C(1) << b % 64,
+                             memory_order_release);
+}
+
+void arena_ready(struct arena *arena, struct arena_seat *seat, uint64_t tick)
+{
+    for (uint32_t word = 0; word < ARENA_BUCKET_WORDS; word++)
+        atomic_store_explicit(&seat->bucket_ready[word], UINT64_MAX, memory_order_release);
+    atomic_store_explicit(&seat->ready, tick, memory_order_release);
+    arena_ring(arena);
+}
+
+bool arena_bucket_is_ready(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
+                           uint32_t b)
+{
+    uint64_t tick = arena_tick(plan->word, step);
+
+    for (uint32_t i = 0; i < plan->local_count && i < ARENA_SEATS; i++) {
+        const struct arena_seat *seat = &arena->header->seat[plan->local[i].seat];
+
+        if (atomic_load_explicit(&seat->bucket_tick, memory_order_acquire) != tick ||
+            (atomic_load_explicit(&seat->bucket_ready[b / 64], memory_order_acquire) >> b % 64 &
+             1) == 0)
+            return false;
+    }
+    return true;
 }
 
 /* The step that a worker's report is about: where its ranks are, else where the host's result is.

@@ -2,9 +2,9 @@
 #include <immintrin.h>
 
 #define VECTOR_BYTES 32
-#define KERNELS sum_kernels_avx2
+#define KERNELS sum_avx2
+#define KERNELS_NAME "avx2"
 #define VF_STREAM(p, v) _mm256_stream_ps(p, v)
-#define VD_STREAM(p, v) _mm256_stream_pd(p, v)
 #define VF_NAN(v, nan) _mm256_blendv_ps(v, nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q))
 #define VD_NAN(v, nan) _mm256_blendv_pd(v, nan, _mm256_cmp_pd(v, v, _CMP_UNORD_Q))
 #define VF_SQRT(v) _mm256_sqrt_ps(v)

@@ -2,9 +2,9 @@
 #include <immintrin.h>
 
 #define VECTOR_BYTES 64
-#define KERNELS sum_kernels_avx512
+#define KERNELS sum_avx512
+#define KERNELS_NAME "avx512"
 #define VF_STREAM(p, v) _mm512_stream_ps(p, v)
-#define VD_STREAM(p, v) _mm512_stream_pd(p, v)
 #define VF_NAN(v, nan) _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan)
 #define VD_NAN(v, nan) _mm512_mask_mov_pd(v, _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q), nan)
 #define VF_SQRT(v) _mm512_sqrt_ps(v)

@@ -1,8 +1,8 @@
 /* The loops of sum.h, for vectors of VECTOR_BYTES; included once by the file of each path, which
  * defines before:
  *
- *   VECTOR_BYTES   16, 32 or 64          KERNELS        the table's name
- *   VF_STREAM(p, v), VD_STREAM(p, v)     a store past the caches, p aligned to the vector
+ *   VECTOR_BYTES   16, 32 or 64          KERNELS, KERNELS_NAME   the table and its name
+ *   VF_STREAM(p, v)                      a store past the caches, p aligned to the vector
  *   VF_NAN(v, nan), VD_NAN(v, nan)       v, with `nan` wherever v is NaN
  *   VF_SQRT(v)                           the correctly rounded root
  *   VF_FROM_HALF(h), VF_TO_HALF(v)       float16, as sum.h says
@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-ALWAYS vf load(const float *from, size_t n)
+ALWAYS vf load_floats(const float *from, size_t n)
 {
     vf v = {0};
 
@@ -25,7 +25,7 @@ ALWAYS vf load(const float *from, size_t n)
     return v;
 }
 
-ALWAYS vd load64(const double *from, size_t n)
+ALWAYS vd load_doubles(const double *from, size_t n)
 {
     vd v = {0};
 
@@ -36,7 +36,7 @@ ALWAYS vd load64(const double *from, size_t n)
     return v;
 }
 
-ALWAYS vh load_half(const uint16_t *from, size_t n)
+ALWAYS vh load_halves(const uint16_t *from, size_t n)
 {
     vh v = {0};
 
@@ -47,7 +47,7 @@ ALWAYS vh load_half(const uint16_t *from, size_t n)
     return v;
 }
 
-ALWAYS void store(vf v, size_t n, bool stream, float *to)
+ALWAYS void store_floats(vf v, size_t n, bool stream, float *to)
 {
     if (stream)
         VF_STREAM(to, v);
@@ -57,17 +57,15 @@ ALWAYS void store(vf v, size_t n, bool stream, float *to)
         memcpy(to, &v, n * sizeof *to);
 }
 
-ALWAYS void store64(vd v, size_t n, bool stream, double *to)
+ALWAYS void store_doubles(vd v, size_t n, double *to)
 {
-    if (stream)
-        VD_STREAM(to, v);
-    else if (n == LANES64)
+    if (n == LANES64)
         memcpy(to, &v, sizeof v);
     else
         memcpy(to, &v, n * sizeof *to);
 }
 
-ALWAYS void store_half(vh v, size_t n, uint16_t *to)
+ALWAYS void store_halves(vh v, size_t n, uint16_t *to)
 {
     if (n == LANES)
         memcpy(to, &v, sizeof v);
@@ -127,26 +125,23 @@ ALWAYS size_t head_of(const void *out, size_t size, size_t count)
 
 static void add(const float *left, const float *right, size_t count, bool stream, float *out)
 {
-#define ADD_AT(i, n, s) store(one_nan(load(left + (i), n) + load(right + (i), n)), n, s, out + (i))
+#define ADD_AT(i, n, s) \
+    store_floats(one_nan(load_floats(left + (i), n) + load_floats(right + (i), n)), n, s, out + (i))
     WALK(out, count, LANES, stream, ADD_AT);
 }
 
-static void add64(const double *left, const double *right, size_t count, bool stream, double *out)
+static void add64(const double *left, const double *right, size_t count, double *out)
 {
-#define ADD64_AT(i, n, s) \
-    store64(one_nan64(load64(left + (i), n) + load64(right + (i), n)), n, s, out + (i))
-    WALK(out, count, LANES64, stream, ADD64_AT);
-}
-
-static void scale(const float *in, float factor, size_t count, float *out)
-{
-#define SCALE_AT(i, n, s) store(one_nan(factor *load(in + (i), n)), n, s, out + (i))
-    WALK(out, count, LANES, false, SCALE_AT);
+#define ADD64_AT(i, n, s)                                                                   \
+    store_doubles(one_nan64(load_doubles(left + (i), n) + load_doubles(right + (i), n)), n, \
+                  out + (i))
+    WALK(out, count, LANES64, false, ADD64_AT);
 }
 
 static void scale64(const double *in, double factor, size_t count, double *out)
 {
-#define SCALE64_AT(i, n, s) store64(one_nan64(factor *load64(in + (i), n)), n, s, out + (i))
+#define SCALE64_AT(i, n, s) \
+    store_doubles(one_nan64(factor *load_doubles(in + (i), n)), n, out + (i))
     WALK(out, count, LANES64, false, SCALE64_AT);
 }
 
@@ -167,41 +162,94 @@ ALWAYS vh to_bfloat(vf v)
         choose((vi)(bits & 0x7fffffffu) > 0x7f800000, nan, rounded) & 0xffffu, vh);
 }
 
-static void widen_f16(const uint16_t *in, size_t count, float *out)
+/* Weight 1 changes no bit, of a NaN neither. */
+static void load_f32(const float *in, float weight, size_t count, float *out)
 {
-#define WIDEN_F16_AT(i, n, s) store(VF_FROM_HALF(load_half(in + (i), n)), n, s, out + (i))
-    WALK(out, count, LANES, false, WIDEN_F16_AT);
+#define LOAD_F32_AT(i, n, s) \
+    store_floats(one_nan(weight *load_floats(in + (i), n)), n, s, out + (i))
+    if (weight != 1.0f)
+        WALK(out, count, LANES, false, LOAD_F32_AT);
+    else if (in != out)
+        memcpy(out, in, count * sizeof *out);
 }
 
-static void widen_bf16(const uint16_t *in, size_t count, float *out)
+static void load_half(bool is_f16, const uint16_t *in, float weight, size_t count, float *out)
 {
-#define WIDEN_BF16_AT(i, n, s) store(from_bfloat(load_half(in + (i), n)), n, s, out + (i))
-    WALK(out, count, LANES, false, WIDEN_BF16_AT);
+#define F16_AT(i, n, s) store_floats(VF_FROM_HALF(load_halves(in + (i), n)), n, s, out + (i))
+#define BF16_AT(i, n, s) store_floats(from_bfloat(load_halves(in + (i), n)), n, s, out + (i))
+#define WEIGHED(v) one_nan(weight *(v))
+#define WEIGHED_F16_AT(i, n, s) \
+    store_floats(WEIGHED(VF_FROM_HALF(load_halves(in + (i), n))), n, s, out + (i))
+#define WEIGHED_BF16_AT(i, n, s) \
+    store_floats(WEIGHED(from_bfloat(load_halves(in + (i), n))), n, s, out + (i))
+    if (is_f16 && weight == 1.0f)
+        WALK(out, count, LANES, false, F16_AT);
+    else if (is_f16)
+        WALK(out, count, LANES, false, WEIGHED_F16_AT);
+    else if (weight == 1.0f)
+        WALK(out, count, LANES, false, BF16_AT);
+    else
+        WALK(out, count, LANES, false, WEIGHED_BF16_AT);
 }
 
-static void narrow_f16(const float *in, size_t count, uint16_t *out)
+static void load(enum sum_dtype from, const void *in, float weight, size_t count, float *out)
 {
-#define NARROW_F16_AT(i, n, s) store_half(VF_TO_HALF(load(in + (i), n)), n, out + (i))
-    WALK(out, count, LANES, false, NARROW_F16_AT);
+    if (from == SUM_F32)
+        load_f32(in, weight, count, out);
+    else
+        load_half(from == SUM_F16, in, weight, count, out);
 }
 
-static void narrow_bf16(const float *in, size_t count, uint16_t *out)
+static void store(const float *in, float factor, enum sum_dtype to, size_t count, void *out)
 {
-#define NARROW_BF16_AT(i, n, s) store_half(to_bfloat(load(in + (i), n)), n, out + (i))
-    WALK(out, count, LANES, false, NARROW_BF16_AT);
+    uint16_t *half = out;
+
+#define SCALED(i, n) \
+    (factor == 1.0f ? load_floats(in + (i), n) : one_nan(factor * load_floats(in + (i), n)))
+#define TO_F16_AT(i, n, s) store_halves(VF_TO_HALF(SCALED(i, n)), n, half + (i))
+#define TO_BF16_AT(i, n, s) store_halves(to_bfloat(SCALED(i, n)), n, half + (i))
+    if (to == SUM_F32)
+        load_f32(in, factor, count, out);
+    else if (to == SUM_F16)
+        WALK(half, count, LANES, false, TO_F16_AT);
+    else
+        WALK(half, count, LANES, false, TO_BF16_AT);
+}
+
+/* An exponent of all ones is that of infinities and NaNs; `found` keeps whether one was seen. */
+static bool all_finite(enum sum_dtype of, const void *in, size_t count)
+{
+    const uint64_t *wide = in;
+    const uint32_t *whole = in;
+    const uint16_t *half = in;
+    uint16_t ones = of == SUM_F16 ? 0x7c00 : 0x7f80;
+    uint64_t found64 = 0;
+    uint32_t found = 0;
+    uint16_t found16 = 0;
+
+    if (of == SUM_F64)
+        for (size_t i = 0; i < count; i++)
+            found64 |= (wide[i] & UINT64_C(0x7ff0000000000000)) == UINT64_C(0x7ff0000000000000);
+    else if (of == SUM_F32)
+        for (size_t i = 0; i < count; i++)
+            found |= (whole[i] & 0x7f800000) == 0x7f800000;
+    else
+        for (size_t i = 0; i < count; i++)
+            found16 = (uint16_t)(found16 | ((half[i] & ones) == ones));
+    return found64 == 0 && found == 0 && found16 == 0;
 }
 
 /* ---- error feedback -------------------------------------------------------------------------- */
 
 ALWAYS void pack_bf16_at(const float *in, float *residual, size_t i, size_t n, uint16_t *out)
 {
-    vf total = one_nan(load(in + i, n) + load(residual + i, n));
+    vf total = one_nan(load_floats(in + i, n) + load_floats(residual + i, n));
     vh packed = to_bfloat(total);
     vf sent = from_bfloat(packed);
     vi finite = (vi)((vu)sent & 0x7f800000u) != 0x7f800000;
 
-    store_half(packed, n, out + i);
-    store((vf)((vu)(total - sent) & (vu)finite), n, false, residual + i);
+    store_halves(packed, n, out + i);
+    store_floats((vf)((vu)(total - sent) & (vu)finite), n, false, residual + i);
 }
 
 static void pack_bf16(const float *in, float *residual, size_t count, uint16_t *out)
@@ -225,13 +273,13 @@ ALWAYS void load_term(const struct sum_term *term, size_t i, size_t n, size_t ve
 
     if (term->dtype == SUM_F32)
         for (size_t v = 0; v < vectors; v++)
-            value[v] = load(data + v * LANES, n);
+            value[v] = load_floats(data + v * LANES, n);
     else if (term->dtype == SUM_F16)
         for (size_t v = 0; v < vectors; v++)
-            value[v] = VF_FROM_HALF(load_half(half + v * LANES, n));
+            value[v] = VF_FROM_HALF(load_halves(half + v * LANES, n));
     else
         for (size_t v = 0; v < vectors; v++)
-            value[v] = from_bfloat(load_half(half + v * LANES, n));
+            value[v] = from_bfloat(load_halves(half + v * LANES, n));
     if (term->weight != 1.0f)
         for (size_t v = 0; v < vectors; v++)
             value[v] *= term->weight;
@@ -258,7 +306,7 @@ ALWAYS void terms_at(const struct sum_term *list, uint32_t term_count, size_t i,
         depth++;
     }
     for (size_t v = 0; v < vectors; v++)
-        store(one_nan(value[v]), n, stream, out + i + v * LANES);
+        store_floats(one_nan(value[v]), n, stream, out + i + v * LANES);
 }
 
 static void terms(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
@@ -282,7 +330,7 @@ static void terms(const struct sum_term *list, uint32_t term_count, size_t count
 }
 
 ALWAYS void terms64_at(const struct sum_term *list, uint32_t term_count, size_t i, size_t n,
-                       size_t vectors, bool stream, double *out)
+                       size_t vectors, double *out)
 {
     vd open[SUM_MAX_OPEN][TILE];
     vd value[TILE];
@@ -290,7 +338,7 @@ ALWAYS void terms64_at(const struct sum_term *list, uint32_t term_count, size_t 
 
     for (uint32_t t = 0;; t++) {
         for (size_t v = 0; v < vectors; v++)
-            value[v] = load64((const double *)list[t].data + i + v * LANES64, n);
+            value[v] = load_doubles((const double *)list[t].data + i + v * LANES64, n);
         if (list[t].weight != 1.0f)
             for (size_t v = 0; v < vectors; v++)
                 value[v] *= (double)list[t].weight;
@@ -306,95 +354,98 @@ ALWAYS void terms64_at(const struct sum_term *list, uint32_t term_count, size_t 
         depth++;
     }
     for (size_t v = 0; v < vectors; v++)
-        store64(one_nan64(value[v]), n, stream, out + i + v * LANES64);
+        store_doubles(one_nan64(value[v]), n, out + i + v * LANES64);
 }
 
-static void terms64(const struct sum_term *list, uint32_t term_count, size_t count, bool stream,
-                    double *out)
+static void terms64(const struct sum_term *list, uint32_t term_count, size_t count, double *out)
 {
-    size_t head = stream ? head_of(out, sizeof *out, count) : 0;
     size_t i = 0;
 
-    for (size_t n; i < head; i += n) {
-        n = head - i < LANES64 ? head - i : LANES64;
-        terms64_at(list, term_count, i, n, 1, false, out);
-    }
-    for (; stream && i + TILE_LANES64 <= count; i += TILE_LANES64)
-        terms64_at(list, term_count, i, LANES64, TILE, true, out);
     for (; i + TILE_LANES64 <= count; i += TILE_LANES64)
-        terms64_at(list, term_count, i, LANES64, TILE, false, out);
+        terms64_at(list, term_count, i, LANES64, TILE, out);
     for (size_t n; i < count; i += n) {
         n = count - i < LANES64 ? count - i : LANES64;
-        terms64_at(list, term_count, i, n, 1, false, out);
+        terms64_at(list, term_count, i, n, 1, out);
     }
 }
 
-/* ---- optimisers ------------------------------------------------------------------------------ */
+/* ---- updates --------------------------------------------------------------------------------- */
 
-ALWAYS void adamw_at(const struct sum_adamw *rule, const float *gradient,
-                     const struct sum_state *in, size_t i, size_t n, bool stream,
-                     const struct sum_state *out)
+/* Where one update reads and writes. */
+struct moved {
+    const float *g, *w, *m, *v;
+    float *next_w, *next_m, *next_v;
+};
+
+ALWAYS void plain_sgd_at(const struct sum_sgd *sgd, const struct moved *at, size_t i, size_t n)
 {
-    const float new1 = 1.0f - rule->beta1;
-    const float new2 = 1.0f - rule->beta2;
-    const float keep = 1.0f - rule->rate * rule->decay;
-    vf g = load(gradient + i, n);
-    vf mean = rule->beta1 * load(in->mean + i, n) + new1 * g;
-    vf square = rule->beta2 * load(in->square + i, n) + new2 * (g * g);
-    vf root = VF_SQRT(square * rule->square_scale) + rule->floor;
-    vf weights = keep * load(in->weights + i, n) - rule->rate * (mean * rule->mean_scale) / root;
+    vf w = load_floats(at->w + i, n);
+    vf g = sgd->scale * load_floats(at->g + i, n) + sgd->decay * w;
 
-    store(one_nan(mean), n, stream, out->mean + i);
-    store(one_nan(square), n, stream, out->square + i);
-    store(one_nan(weights), n, stream, out->weights + i);
+    store_floats(one_nan(w - sgd->rate * g), n, false, at->next_w + i);
 }
 
-static void adamw(const struct sum_adamw *shared, const float *gradient,
-                  const struct sum_state *shared_in, size_t count, bool stream,
-                  const struct sum_state *shared_out)
+ALWAYS void sgd_at(const struct sum_sgd *sgd, const struct moved *at, size_t i, size_t n)
 {
-    /* own copies: stores to the arrays cannot change them, which the compiler cannot know */
+    vf w = load_floats(at->w + i, n);
+    vf g = sgd->scale * load_floats(at->g + i, n) + sgd->decay * w;
+    vf v = sgd->momentum * load_floats(at->v + i, n) + g;
+
+    store_floats(one_nan(v), n, false, at->next_v + i);
+    store_floats(one_nan(w - sgd->rate * v), n, false, at->next_w + i);
+}
+
+static void sgd(const struct sum_sgd *shared, const float *g, const float *w, const float *v,
+                size_t count, float *next_w, float *next_v)
+{
+    const struct sum_sgd rule = *shared; /* which no store to the arrays can change */
+    const struct moved at = {.g = g, .w = w, .v = v, .next_w = next_w, .next_v = next_v};
+
+#define PLAIN_SGD_AT(i, n, s) plain_sgd_at(&rule, &at, i, n)
+#define SGD_AT(i, n, s) sgd_at(&rule, &at, i, n)
+    if (v == NULL)
+        WALK(next_w, count, LANES, false, PLAIN_SGD_AT);
+    else
+        WALK(next_w, count, LANES, false, SGD_AT);
+}
+
+ALWAYS void adamw_at(const struct sum_adamw *a, const struct moved *at, size_t i, size_t n)
+{
+    const float new1 = 1.0f - a->beta1;
+    const float new2 = 1.0f - a->beta2;
+    const float keep = 1.0f - a->rate * a->decay;
+    vf g = a->scale * load_floats(at->g + i, n);
+    vf mean = a->beta1 * load_floats(at->m + i, n) + new1 * g;
+    vf square = a->beta2 * load_floats(at->v + i, n) + new2 * (g * g);
+    vf root = VF_SQRT(square * a->square_scale) + a->epsilon;
+    vf weights = keep * load_floats(at->w + i, n) - a->rate * (mean * a->mean_scale) / root;
+
+    store_floats(one_nan(mean), n, false, at->next_m + i);
+    store_floats(one_nan(square), n, false, at->next_v + i);
+    store_floats(one_nan(weights), n, false, at->next_w + i);
+}
+
+static void adamw(const struct sum_adamw *shared, const float *g, const float *w, const float *m,
+                  const float *v, size_t count, float *next_w, float *next_m, float *next_v)
+{
     const struct sum_adamw rule = *shared;
-    const struct sum_state in = *shared_in;
-    const struct sum_state out = *shared_out;
+    const struct moved at = {g, w, m, v, next_w, next_m, next_v};
 
-#define ADAMW_AT(i, n, s) adamw_at(&rule, gradient, &in, i, n, s, &out)
-    WALK(out.weights, count, LANES, stream, ADAMW_AT);
-}
-
-ALWAYS void sgd_at(float rate, float momentum, const float *gradient, const struct sum_state *in,
-                   size_t i, size_t n, bool stream, const struct sum_state *out)
-{
-    vf mean = momentum * load(in->mean + i, n) + load(gradient + i, n);
-    vf weights = load(in->weights + i, n) - rate * mean;
-
-    store(one_nan(mean), n, stream, out->mean + i);
-    store(one_nan(weights), n, stream, out->weights + i);
-}
-
-static void sgd(float rate, float momentum, const float *gradient,
-                const struct sum_state *shared_in, size_t count, bool stream,
-                const struct sum_state *shared_out)
-{
-    const struct sum_state in = *shared_in;
-    const struct sum_state out = *shared_out;
-
-#define SGD_AT(i, n, s) sgd_at(rate, momentum, gradient, &in, i, n, s, &out)
-    WALK(out.weights, count, LANES, stream, SGD_AT);
+#define ADAMW_AT(i, n, s) adamw_at(&rule, &at, i, n)
+    WALK(next_w, count, LANES, false, ADAMW_AT);
 }
 
 const struct sum_kernels KERNELS = {
+    .name = KERNELS_NAME,
     .add = add,
     .add64 = add64,
     .terms = terms,
     .terms64 = terms64,
-    .scale = scale,
+    .load = load,
     .scale64 = scale64,
-    .widen_f16 = widen_f16,
-    .widen_bf16 = widen_bf16,
-    .narrow_f16 = narrow_f16,
-    .narrow_bf16 = narrow_bf16,
+    .store = store,
+    .finite = all_finite,
     .pack_bf16 = pack_bf16,
-    .adamw = adamw,
     .sgd = sgd,
+    .adamw = adamw,
 };

@@ -3,14 +3,13 @@
 #if defined __SSE2__
 #include <emmintrin.h>
 #define VF_STREAM(p, v) _mm_stream_ps(p, v)
-#define VD_STREAM(p, v) _mm_stream_pd(p, v)
 #else
 #define VF_STREAM(p, v) memcpy(p, &(v), sizeof(v))
-#define VD_STREAM(p, v) memcpy(p, &(v), sizeof(v))
 #endif
 
 #define VECTOR_BYTES 16
-#define KERNELS sum_kernels_portable
+#define KERNELS sum_portable
+#define KERNELS_NAME "portable"
 #define VF_NAN(v, nan) (vf) choose((vi)((v) == (v)), (vu)(v), (vu)(nan))
 #define VD_NAN(v, nan) (vd) choose((vi)((v) == (v)), (vu)(v), (vu)(nan))
 #define VF_SQRT(v) root_of(v)

@@ -2,6 +2,7 @@
 #include "collectives/tree.h"
 
 #include <assert.h>
+#include <string.h>
 
 uint32_t tree_log2(uint32_t shards)
 {
@@ -77,94 +78,70 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
     }
 }
 
-/* A sum under way. */
-struct sum {
-    const struct tree_part *parts;
-    uint32_t part_count;
-    struct tree_node root;
-    enum sum_dtype space; /* what is summed in: SUM_F32 or SUM_F64 */
-    size_t from;
-    size_t count;
-    char *out; /* element 0 */
-};
-
-/* The parts in their order, each with the joins that its coming makes possible. */
-static void list_terms(const struct sum *sum, struct sum_term *list)
+/* The parts in their order from element `from` on, each with the joins that it makes possible. */
+static void list_terms(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                       size_t from, struct sum_term *list)
 {
     struct tree_node open[TREE_MAX_LEVEL + 2];
     uint32_t depth = 0;
 
-    for (uint32_t p = 0; p < sum->part_count; p++) {
-        const struct tree_part *part = &sum->parts[p];
+    for (uint32_t p = 0; p < part_count; p++) {
+        const struct tree_part *part = &parts[p];
+        size_t size = part->dtype == SUM_F32   ? sizeof(float)
+                      : part->dtype == SUM_F64 ? sizeof(double)
+                                               : sizeof(uint16_t);
         uint32_t joined;
 
         open[depth++] = part->node;
         joined = tree_join(open, depth, open);
-        list[p] =
-            (struct sum_term){.data = (const char *)part->data + sum->from * sum_size(part->dtype),
-                              .weight = part->weight,
-                              .dtype = part->dtype,
-                              .joins = (uint8_t)(depth - joined)};
+        list[p] = (struct sum_term){.data = (const char *)part->data + from * size,
+                                    .weight = part->weight,
+                                    .dtype = (uint8_t)part->dtype,
+                                    .joins = (uint8_t)(depth - joined)};
         depth = joined;
     }
-    assert(depth == 1 && open[0].level == sum->root.level && open[0].index == sum->root.index);
-}
-
-/* A big result goes past the caches, unless it lies where a part lies: those lines are in them. */
-static bool wants_stream(const struct sum *sum)
-{
-    if (sum->count * sum_size(sum->space) < SUM_STREAM_BYTES)
-        return false;
-    for (uint32_t p = 0; p < sum->part_count; p++)
-        if (sum->parts[p].data == sum->out)
-            return false;
-    return true;
+    assert(depth == 1 && open[0].level == root.level && open[0].index == root.index);
+    (void)root;
 }
 
 /* Whether the term's memory holds the values themselves. */
-static bool is_plain(const struct sum *sum, const struct sum_term *term)
+static bool is_plain(const struct sum_term *term)
 {
-    return term->dtype == sum->space && term->weight == 1.0f;
-}
-
-static void sum_list(const struct sum *sum, const struct sum_term *list)
-{
-    bool stream = wants_stream(sum);
-    bool plain = is_plain(sum, &list[0]) && is_plain(sum, &list[sum->part_count - 1]);
-    void *out = sum->out + sum->from * sum_size(sum->space);
-
-    if (sum->part_count == 1 && list[0].weight == 1.0f)
-        sum_convert(list[0].dtype, list[0].data, sum->space, sum->count, out);
-    else if (sum->part_count == 2 && plain && sum->space == SUM_F32)
-        sum_add(list[0].data, list[1].data, sum->count, stream, out);
-    else if (sum->part_count == 2 && plain)
-        sum_add64(list[0].data, list[1].data, sum->count, stream, out);
-    else if (sum->space == SUM_F32)
-        sum_terms(list, sum->part_count, sum->count, stream, out);
-    else
-        sum_terms64(list, sum->part_count, sum->count, stream, out);
-    if (stream)
-        sum_stream_end();
+    return (term->dtype == SUM_F32 || term->dtype == SUM_F64) && term->weight == 1.0f;
 }
 
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
-              size_t from, size_t count, float *out)
+              size_t from, size_t count, bool stream, float *out)
 {
-    struct sum sum = {parts, part_count, root, SUM_F32, from, count, (char *)out};
+    const struct sum_kernels *sum = sum_best();
     struct sum_term list[RK_MAX_SHARDS];
 
-    list_terms(&sum, list);
-    sum_list(&sum, list);
+    list_terms(parts, part_count, root, from, list);
+    if (part_count == 1)
+        sum->load(list[0].dtype, list[0].data, list[0].weight, count, out + from);
+    else if (part_count == 2 && is_plain(&list[0]) && is_plain(&list[1]))
+        sum->add(list[0].data, list[1].data, count, stream, out + from);
+    else
+        sum->terms(list, part_count, count, stream, out + from);
+    if (stream)
+        sum_fence();
 }
 
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out)
 {
-    struct sum sum = {parts, part_count, root, SUM_F64, from, count, (char *)out};
+    const struct sum_kernels *sum = sum_best();
     struct sum_term list[RK_MAX_SHARDS];
 
-    list_terms(&sum, list);
-    sum_list(&sum, list);
+    list_terms(parts, part_count, root, from, list);
+    if (part_count == 1 && list[0].weight == 1.0f && list[0].data != out + from)
+        memcpy(out + from, list[0].data, count * sizeof *out);
+    else if (part_count == 1 && list[0].weight != 1.0f)
+        sum->scale64(list[0].data, (double)list[0].weight, count, out + from);
+    else if (part_count == 2 && is_plain(&list[0]) && is_plain(&list[1]))
+        sum->add64(list[0].data, list[1].data, count, out + from);
+    else if (part_count > 1)
+        sum->terms64(list, part_count, count, out + from);
 }
 
 uint32_t tree_join(const struct tree_node *nodes, uint32_t count, struct tree_node *joined)

@@ -1,9 +1,8 @@
 /* The fixed binary tree over V shards, in which gradients are summed whoever computed them.
  *
  * Node (level, index) stands for shards index * 2^level .. (index + 1) * 2^level - 1, and its value
- * is, by definition, value(level - 1, 2 index) + value(level - 1, 2 index + 1) in float32 (or
- * float64), element by element.  So a value depends on the shards alone, never on who summed which
- * part when. */
+ * is, by definition, value(level - 1, 2 index) + value(level - 1, 2 index + 1) in float32, element
+ * by element.  So a value depends on the shards alone, never on who summed which part when. */
 #ifndef RK_COLLECTIVES_TREE_H
 #define RK_COLLECTIVES_TREE_H
 
@@ -62,31 +61,35 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
 
 /* ---- sums ------------------------------------------------------------------------------------ */
 
-/* One part of a sum: a node's vector, stored as `dtype`, each element multiplied by `weight` as it
- * is read.  Only leaves have weights: partial sums have been weighed.  Weight 1 changes no bit. */
+/* A partial sum, or the gradient of a shard, whose values are `weight` times what lies there. */
 struct tree_part {
     struct tree_node node;
-    uint8_t dtype; /* enum sum_dtype */
-    float weight;
+    uint32_t dtype;   /* enum sum_dtype */
+    float weight;     /* 1: as it lies there */
     const void *data; /* element 0 of the vector */
 };
 
-static inline struct tree_part tree_part_of(struct tree_node node, enum sum_dtype dtype,
-                                            float weight, const void *data)
+static inline struct tree_part tree_part_typed(struct tree_node node, const void *data,
+                                               uint32_t dtype, float weight)
 {
-    return (struct tree_part){node, (uint8_t)dtype, weight, data};
+    return (struct tree_part){.node = node, .dtype = dtype, .weight = weight, .data = data};
 }
-static inline struct tree_part tree_part_f32(struct tree_node node, const float *data)
+static inline struct tree_part tree_part_f32(struct tree_node node, const void *data)
 {
-    return tree_part_of(node, SUM_F32, 1.0f, data);
+    return tree_part_typed(node, data, SUM_F32, 1.0f);
+}
+static inline struct tree_part tree_part_f64(struct tree_node node, const void *data)
+{
+    return tree_part_typed(node, data, SUM_F64, 1.0f);
 }
 
 /* Sums `parts` (sorted by place, disjoint, together the whole of node `root`) over elements
- * from .. from + count - 1 into out[from .. from + count - 1], exactly as the tree says.  `out` may
- * be the data of one of the parts.  Parts are of F32, F16 or BF16 and summed in float32; for
- * tree_sum64, of F64.  One part alone is copied; NaN in sums: see sum.h. */
+ * from .. from + count - 1 into out[from .. from + count - 1], exactly as the tree says: in float32
+ * for parts of SUM_F32, SUM_F16 and SUM_BF16.  `out` may be the data of a SUM_F32 part.  `stream`:
+ * nobody reads the result soon, so it goes past the caches. */
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
-              size_t from, size_t count, float *out);
+              size_t from, size_t count, bool stream, float *out);
+/* The same in float64 for parts of SUM_F64. */
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out);
 

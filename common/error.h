@@ -27,6 +27,7 @@
     X(RK_EPROTO, -12, 69, "a peer does not keep to the protocol")                \
     X(RK_EVERSION, -13, 69, "a peer speaks another version")                     \
     X(RK_EUNAVAILABLE, -14, 69, "something needed is not there")                 \
+    X(RK_ENOTFINITE, -15, 70, "a gradient is infinite or not a number")          \
     /* this worker */                                                            \
     X(RK_EFENCED, -20, 75, "this process is no longer a member of the job")      \
     X(RK_EAGENT, -21, 75, "the agent of this host is gone")                      \

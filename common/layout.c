@@ -12,6 +12,8 @@ static const struct {
 } dtypes[] = {{0, NULL}, {4, "f32"}, {8, "f64"}, {4, "i32"}, {8, "i64"},
               {1, "u8"}, {8, "u64"}, {2, "f16"}, {2, "bf16"}};
 
+enum { F32 = 1, F64 = 2, F16 = 7, BF16 = 8 };
+
 uint32_t rk_dtype_size(uint32_t dtype)
 {
     return dtype < sizeof dtypes / sizeof dtypes[0] ? dtypes[dtype].size : 0;
@@ -78,23 +80,46 @@ static int size_of(const char *name, uint32_t dtype, uint32_t ndim, const uint64
     return 0;
 }
 
-static uint64_t align_up(uint64_t bytes)
+static uint64_t align_up(uint64_t bytes, uint64_t unit)
 {
-    return (bytes + RK_LAYOUT_ALIGN - 1) / RK_LAYOUT_ALIGN * RK_LAYOUT_ALIGN;
+    return (bytes + unit - 1) / unit * unit;
 }
 
-/* Places `tensor` behind what the layout holds and counts it in. */
-static void place(struct rk_layout *layout, struct rk_tensor *tensor)
+uint32_t rk_layout_grad_size(uint32_t dtype)
 {
+    return dtype == F64 ? 8 : dtype == F32 || dtype == F16 || dtype == BF16 ? 4 : 0;
+}
+
+uint64_t rk_layout_grad_wide_from(const struct rk_layout *layout)
+{
+    return align_up(layout->grad_narrow, RK_LAYOUT_ALIGN);
+}
+
+uint64_t rk_layout_grad_bytes(const struct rk_layout *layout)
+{
+    return layout->grad_wide == 0 ? layout->grad_narrow
+                                  : rk_layout_grad_wide_from(layout) + layout->grad_wide;
+}
+
+uint64_t rk_layout_grad_at(const struct rk_layout *layout, const struct rk_tensor *tensor)
+{
+    return tensor->offset + (tensor->dtype == F64 ? rk_layout_grad_wide_from(layout) : 0);
+}
+
+void rk_layout_place(struct rk_layout *layout, struct rk_tensor *tensor)
+{
+    uint32_t size = rk_dtype_size(tensor->dtype);
+    uint64_t *grad = tensor->dtype == F64 ? &layout->grad_wide : &layout->grad_narrow;
+
     if (tensor->kind == RK_TENSOR_STATE) {
         tensor->offset = layout->state_bytes;
-        layout->state_bytes += align_up(tensor->bytes);
+        layout->state_bytes += align_up(tensor->bytes, RK_LAYOUT_ALIGN);
     } else {
-        tensor->offset = layout->grad_count * sizeof(float);
-        layout->grad_count += tensor->bytes / sizeof(float);
+        tensor->offset = *grad;
+        *grad += size == 0 ? 0
+                           : align_up(tensor->bytes / size * rk_layout_grad_size(tensor->dtype),
+                                      RK_LAYOUT_GRAD_ALIGN);
     }
-    layout->tensor_count++;
-    layout->bytes += sizeof *tensor;
 }
 
 int rk_layout_add(struct rk_layout **layout, enum rk_tensor_kind kind, const char *name,
@@ -108,6 +133,10 @@ int rk_layout_add(struct rk_layout **layout, enum rk_tensor_kind kind, const cha
         rc = size_of(name, dtype, ndim, shape, &tensor.bytes, why);
     if (rc != 0)
         return rc;
+    if (kind == RK_TENSOR_GRADIENT && rk_layout_grad_size(dtype) == 0)
+        return rk_fail(why, RK_EINVAL,
+                       "gradient %s: type %s cannot be summed; use f32, f64, f16 or bf16", name,
+                       rk_dtype_name(dtype));
     if ((*layout)->tensor_count == RK_LAYOUT_MAX_TENSORS)
         return rk_fail(why, RK_EFULL, "tensor %s is one too many; at most %u can be registered",
                        name, RK_LAYOUT_MAX_TENSORS);
@@ -123,7 +152,9 @@ int rk_layout_add(struct rk_layout **layout, enum rk_tensor_kind kind, const cha
         memcpy(tensor.shape, shape, ndim * sizeof *shape);
     *layout = grown;
     struct rk_tensor *slot = &grown->tensor[grown->tensor_count];
-    place(grown, &tensor);
+    rk_layout_place(grown, &tensor);
+    grown->tensor_count++;
+    grown->bytes += sizeof tensor;
     *slot = tensor;
     return 0;
 }
@@ -144,14 +175,17 @@ static int check_tensor(const struct rk_layout *layout, struct rk_layout *sums, 
     rc = size_of(tensor->name, tensor->dtype, tensor->ndim, tensor->shape, &bytes, why);
     if (rc != 0)
         return RK_EDATA;
-    if (tensor->kind == RK_TENSOR_GRADIENT && tensor->dtype != 1)
-        return rk_fail(why, RK_EDATA, "layout: gradient %s is not float32", tensor->name);
-    place(sums, &again);
+    if (tensor->kind == RK_TENSOR_GRADIENT && rk_layout_grad_size(tensor->dtype) == 0)
+        return rk_fail(why, RK_EDATA, "layout: gradient %s is of a type that cannot be summed",
+                       tensor->name);
+    if (tensor->in_arena > 1)
+        return rk_fail(why, RK_EDATA, "layout: tensor %s lies nowhere", tensor->name);
+    rk_layout_place(sums, &again);
     if (bytes != tensor->bytes || again.offset != tensor->offset)
         return rk_fail(why, RK_EDATA,
                        "layout: size or offset of tensor %s is not what its shape says",
                        tensor->name);
-    if (sums->state_bytes > (UINT64_C(1) << 57) || sums->grad_count > (UINT64_C(1) << 55))
+    if (sums->state_bytes > (UINT64_C(1) << 57) || rk_layout_grad_bytes(sums) > (UINT64_C(1) << 57))
         return rk_fail(why, RK_EDATA, "layout: tensors are too large at %s", tensor->name);
     return 0;
 }
@@ -159,7 +193,7 @@ static int check_tensor(const struct rk_layout *layout, struct rk_layout *sums, 
 int rk_layout_check(const void *data, size_t size, struct rk_why *why)
 {
     const struct rk_layout *layout = data;
-    struct rk_layout sums = {.bytes = sizeof sums};
+    struct rk_layout sums = {.bytes = 0};
 
     if (size < sizeof *layout || layout->magic != RK_LAYOUT_MAGIC)
         return rk_fail(why, RK_EDATA, "layout: %zu bytes that are not a layout", size);
@@ -178,9 +212,21 @@ int rk_layout_check(const void *data, size_t size, struct rk_why *why)
         if (rc != 0)
             return rc;
     }
-    if (sums.state_bytes != layout->state_bytes || sums.grad_count != layout->grad_count)
+    if (layout->bucket % RK_LAYOUT_ALIGN != 0 || layout->reduce > 2)
+        return rk_fail(why, RK_EDATA, "layout: buckets of %llu bytes, reduction %u",
+                       (unsigned long long)layout->bucket, layout->reduce);
+    if (sums.state_bytes != layout->state_bytes || sums.grad_narrow != layout->grad_narrow ||
+        sums.grad_wide != layout->grad_wide)
         return rk_fail(why, RK_EDATA, "layout: its sums do not agree with its tensors");
     return 0;
+}
+
+/* What makes a tensor; where a gradient's memory lies is no part of it. */
+static bool is_same(const struct rk_tensor *mine, const struct rk_tensor *theirs)
+{
+    return mine->kind == theirs->kind && mine->dtype == theirs->dtype &&
+           mine->ndim == theirs->ndim && strcmp(mine->name, theirs->name) == 0 &&
+           memcmp(mine->shape, theirs->shape, sizeof mine->shape) == 0;
 }
 
 int rk_layout_compare(const struct rk_layout *mine, const char *mine_name,
@@ -198,7 +244,7 @@ int rk_layout_compare(const struct rk_layout *mine, const char *mine_name,
                        mine_name, (unsigned long long)mine->batch, theirs_name,
                        (unsigned long long)theirs->batch);
     for (uint32_t i = 0; i < mine->tensor_count && i < theirs->tensor_count; i++)
-        if (memcmp(&mine->tensor[i], &theirs->tensor[i], sizeof mine->tensor[i]) != 0)
+        if (!is_same(&mine->tensor[i], &theirs->tensor[i]))
             return rk_fail(why, RK_ELAYOUT,
                            "tensor %u: %s registered %s (%s, %llu bytes), %s registered %s (%s, "
                            "%llu bytes); register the same names, types and shapes in one order",

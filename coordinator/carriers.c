@@ -14,9 +14,13 @@
 
 void carriers_done(struct carriers *carriers)
 {
+    uint32_t failed = carriers->failed;
+
+    if (carriers->job != 0)
+        failed = carriers->up < carriers->hosts ? failed + 1 : 0;
     free(carriers->host);
     free(carriers->worker);
-    *carriers = (struct carriers){0};
+    *carriers = (struct carriers){.failed = failed};
 }
 
 /* The hosts of the generation, each with its first member's worker. */
@@ -26,6 +30,11 @@ static int take_hosts(struct coordinator *c, uint32_t job)
     struct core_member member;
     uint32_t cursor = 0;
 
+    if (c->carriers.job != 0 && c->carriers.up < c->carriers.hosts)
+        rk_warn(
+            "of carriers %u only %u of %u came up; look at carriers-%u.log in the job's logs, and "
+            "at what `reknit doctor` says of Open MPI and host names on each host",
+            c->carriers.job, c->carriers.up, c->carriers.hosts, c->carriers.job);
     carriers_done(&c->carriers);
     core_plan_read(c->core, &plan);
     c->carriers.job = job;
@@ -106,6 +115,8 @@ void carriers_state(struct coordinator *c, uint64_t worker, const Rk__CarrierSta
         .worker = {worker},
     };
 
+    if (state->up && state->job == c->carriers.job)
+        c->carriers.up++;
     if (!state->up && state->job == c->carriers.job)
         rk_warn("carrier of job %u on %s is lost: %s", state->job, info->host_name, state->why);
     if (state->up || info->carrier_job == state->job) {

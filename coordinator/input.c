@@ -61,6 +61,8 @@ static void take_heartbeat(struct coordinator *c, struct worker_info *worker,
     worker->word = heartbeat->word;
     worker->layout_hash = heartbeat->layout_hash;
     worker->state_bytes = heartbeat->state_bytes;
+    worker->gradient_bytes = heartbeat->gradient_bytes;
+    worker->arena_bytes = heartbeat->arena_bytes;
     worker->carrier_bytes = heartbeat->carrier_bytes;
     if (heartbeat->batch)
         worker->batch = heartbeat->batch;

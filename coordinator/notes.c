@@ -73,6 +73,26 @@ static void add_started(const struct coordinator *c, json_t *event,
     set_integer(event, "shards", c->options.shards);
 }
 
+/* What the job takes in shared memory: the host that takes most. */
+static void add_footprint(const struct coordinator *c, json_t *event)
+{
+    struct worker_info most = {0};
+    struct core_worker_view view;
+    uint32_t cursor = 0;
+
+    while (core_worker_next(c->core, &cursor, &view)) {
+        const struct worker_info *worker = workers_find(&c->workers, view.worker.value);
+
+        if (worker != NULL && worker->arena_bytes > most.arena_bytes)
+            most = *worker;
+    }
+    if (most.arena_bytes == 0)
+        return;
+    set_integer(event, "arena_bytes", most.arena_bytes);
+    set_integer(event, "gradient_bytes", most.gradient_bytes);
+    set_integer(event, "state_bytes", most.state_bytes);
+}
+
 static void add_generation(const struct coordinator *c, json_t *event,
                            const struct core_action *action)
 {
@@ -86,6 +106,7 @@ static void add_generation(const struct coordinator *c, json_t *event,
     if (plan.hosts > 0)
         set_integer(event, "hosts", plan.hosts);
     set_integer(event, "step", plan.deal_step);
+    add_footprint(c, event);
 }
 
 /* A generation that begins from a snapshot or a checkpoint may begin at an earlier step. */

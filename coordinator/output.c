@@ -136,8 +136,13 @@ static void say_end(struct coordinator *c, const struct core_action *action)
         break;
     case CORE_REASON_BUDGET:
         snprintf(c->why, sizeof c->why,
-                 "the restart budget is spent: more than %u in an hour (--max-restarts)",
-                 c->config.max_restarts);
+                 "the restart budget is spent: more than %u in an hour (--max-restarts)%s",
+                 c->config.max_restarts,
+                 c->carriers.failed < 2
+                     ? ""
+                     : "; the carriers of the last generations did not come up on "
+                       "all hosts: look at carriers-*.log in the logs, and at "
+                       "what `reknit doctor` says of Open MPI and host names");
         break;
     case CORE_REASON_LAUNCH:
         snprintf(c->why, sizeof c->why, "no worker could be started");

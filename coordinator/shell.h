@@ -46,6 +46,8 @@ struct carriers {
     uint32_t hosts;
     uint64_t *host;   /* rk_host_id */
     uint64_t *worker; /* that was named for it */
+    uint32_t up;      /* carriers of `job` that are there */
+    uint32_t failed;  /* jobs in a row, before it, of which some carrier never came */
 };
 
 struct follower {

@@ -23,7 +23,7 @@ struct worker_info {
     uint32_t ticket, slots, group;
     int32_t pid, warden_pid;
     rk_word word; /* of the plan in force there */
-    uint64_t layout_hash, batch, state_bytes, carrier_bytes;
+    uint64_t layout_hash, batch, state_bytes, gradient_bytes, arena_bytes, carrier_bytes;
     uint32_t carrier_job; /* 0: no carrier there */
     int32_t carrier_pid;
     uint64_t snapshot_step[2];

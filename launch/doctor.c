@@ -26,6 +26,7 @@ static const struct probe probes[] = {
     {"/tmp", true, probe_tmp},
     {"runtime folder", false, probe_runtime_folder},
     {"network", false, probe_network},
+    {"host names", false, probe_names},
     {"Open MPI", false, probe_mpi},
     {"ssh", false, probe_ssh},
     {"ZeroMQ", true, probe_zmq},

@@ -11,7 +11,9 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -295,4 +297,34 @@ void probe_network(struct finding *finding)
         snprintf(finding->advice, sizeof finding->advice,
                  "jobs run on this machine alone; --hosts needs an interface");
     }
+}
+
+static bool is_known(const char *name)
+{
+    const struct addrinfo wanted = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    int rc = getaddrinfo(name, NULL, &wanted, &found);
+
+    if (rc == 0)
+        freeaddrinfo(found);
+    return rc == 0;
+}
+
+void probe_names(struct finding *finding)
+{
+    char name[256] = "";
+    bool local = is_known("localhost");
+    bool own = gethostname(name, sizeof name - 1) == 0 && is_known(name);
+
+    if (local && own) {
+        snprintf(finding->text, sizeof finding->text, "localhost and %.200s have addresses", name);
+        return;
+    }
+    finding->state = FINDING_WARN;
+    snprintf(finding->text, sizeof finding->text, "%.200s has no address",
+             local ? name : "localhost");
+    snprintf(finding->advice, sizeof finding->advice,
+             "jobs of several hosts need Open MPI, which looks it up; put the line '127.0.0.1 "
+             "localhost %.100s' into /etc/hosts",
+             own ? "" : name);
 }

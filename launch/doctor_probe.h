@@ -24,6 +24,7 @@ void probe_locked_memory(struct finding *finding);
 void probe_tmp(struct finding *finding);
 void probe_runtime_folder(struct finding *finding);
 void probe_network(struct finding *finding);
+void probe_names(struct finding *finding); /* mpirun needs this host's own */
 
 void probe_mpi(struct finding *finding);
 void probe_ssh(struct finding *finding);

@@ -54,6 +54,15 @@ static void append_milliseconds(char *out, size_t size, const json_t *event, con
                     text_duration_print((uint64_t)(ms * 1e6), time, sizeof time));
 }
 
+static void append_mebibytes(char *out, size_t size, const json_t *event, const char *before,
+                             const char *field)
+{
+    double bytes = event_number(event, field, 0);
+
+    if (bytes > 0)
+        text_append(out, size, "%s%.*f MiB", before, bytes < 10e6 ? 1 : 0, bytes / 1048576);
+}
+
 bool event_is_loss(const json_t *event)
 {
     static const char *const harmless[] = {"none", "scaled", "stop", "kill"};
@@ -115,6 +124,13 @@ static void started_text(const json_t *event, char *out, size_t size)
     append_field(out, size, event, "generation ", "generation");
     append_field(out, size, event, ": ", "world_size");
     append_field(out, size, event, " ranks, workers ", "workers");
+    if (event_integer(event, "generation", 0) == 1) {
+        append_mebibytes(out, size, event, "; a host keeps ", "arena_bytes");
+        append_mebibytes(out, size, event, " of shared memory: gradients ", "gradient_bytes");
+        append_mebibytes(out, size, event, ", state ", "state_bytes");
+        if (event_integer(event, "arena_bytes", 0) > 0)
+            text_append(out, size, ", the rest for partial sums and snapshots");
+    }
 }
 
 static void checkpoint_text(const json_t *event, char *out, size_t size)

@@ -114,7 +114,31 @@ static bool gives_state(const struct rk_session *session)
     return true;
 }
 
-/* Receives the state of deal_step from a snapshot of this host.  1: a newer freeze came first. */
+/* Whether the state of deal_step is all here and taken over; does its part to get it here. */
+static bool take_state(struct rk_session *session)
+{
+    struct arena *arena = &session->arena;
+    uint64_t position = session->plan.deal_step;
+    int k = arena_snapshot_find(arena, position);
+
+    if (session->shared_count != 0 && !arena_shared_has(arena, position)) {
+        if (!session_shares(session))
+            return false;
+        if (session->plan.fresh)
+            session_share_initial(session);
+        else if (k >= 0)
+            session_share_snapshot(session, (uint32_t)k, position);
+        else
+            return false;
+    }
+    if (session->plan.fresh || (session->shared_count != 0 && !session->has_private))
+        return true;
+    if (k >= 0)
+        session_take_state(session, (uint32_t)k);
+    return k >= 0;
+}
+
+/* Receives the state of deal_step on this host.  1: a newer freeze came first. */
 static int receive_state(struct rk_session *session)
 {
     struct arena_agent *block = session_block(session);
@@ -123,12 +147,9 @@ static int receive_state(struct rk_session *session)
 
     for (;;) {
         uint32_t bell = arena_bell(&session->arena);
-        int k = arena_snapshot_find(&session->arena, session->plan.deal_step);
 
-        if (k >= 0) {
-            session_take_state(session, (uint32_t)k);
+        if (take_state(session))
             return 0;
-        }
         if (atomic_load(&block->freeze_word) != session->plan.word)
             return 1;
         if (turn % CHECK_TURNS == CHECK_TURNS - 1) {
@@ -168,7 +189,7 @@ static int apply(struct rk_session *session)
     int rc;
 
     if (!session->has_state) {
-        rc = plan->fresh ? 0 : receive_state(session);
+        rc = receive_state(session);
         if (rc != 0)
             return rc;
         session->has_state = true;

@@ -4,7 +4,8 @@
  * Errors:    0 or a negative rk_error code; a positive return is an outcome documented here.
  *            rk_last_error(session) holds the sentence for a person.
  * Ownership: memory that is registered stays the caller's and must live until rk_leave returns.
- * Threads:   one thread at a time may use a session (the one that trains).
+ * Threads:   one thread at a time may use a session (the one that trains); rk_ready, rk_ready_range
+ *            and rk_unused may be called by several at once.
  *
  * The loop of a program (see examples/tiny):
  *
@@ -50,9 +51,10 @@ enum rk_error {
     RK_EEXIST = -6,  /* the name is taken */
     RK_EPROTO = -12, /* agent and library do not understand each other */
     RK_EVERSION = -13,
-    RK_EFENCED = -20, /* this process is no longer a member of the job */
-    RK_EAGENT = -21,  /* the agent of this host is gone */
-    RK_ELAYOUT = -22, /* ranks do not agree on what they registered */
+    RK_ENOTFINITE = -15, /* a gradient is infinite or not a number */
+    RK_EFENCED = -20,    /* this process is no longer a member of the job */
+    RK_EAGENT = -21,     /* the agent of this host is gone */
+    RK_ELAYOUT = -22,    /* ranks do not agree on what they registered */
 };
 #endif
 
@@ -63,6 +65,7 @@ enum rk_error {
 #define RK_STOPPED \
     2 /* from rk_step_begin: the job was asked to stop; leave the loop and rk_leave */
 
+/* RK_F16 is IEEE 754 binary16, RK_BF16 the upper half of a float32. */
 enum rk_dtype {
     RK_F32 = 1,
     RK_F64 = 2,
@@ -70,9 +73,13 @@ enum rk_dtype {
     RK_I64 = 4,
     RK_U8 = 5,
     RK_U64 = 6,
-    RK_F16 = 7, /* IEEE 754 binary16 */
-    RK_BF16 = 8 /* the upper half of a binary32 */
+    RK_F16 = 7,
+    RK_BF16 = 8
 };
+
+/* What rk_gradients_wait leaves: the sum over all shards; the sum divided by their number; the sum
+ * of weight times gradient divided by the sum of the weights (rk_shard_weight). */
+enum rk_reduce { RK_SUM = 0, RK_AVERAGE = 1, RK_WEIGHTED = 2 };
 
 #define RK_MAX_DIMS 8
 #define RK_MAX_NAME 127
@@ -86,6 +93,11 @@ struct rk_options {
     uint64_t batch;     /* samples in one global batch, at least 1 */
     uint32_t shards;    /* used only when no coordinator runs this program (a world of one): a power
                          * of two up to 1024, 0 means 8.  Under one its --shards counts. */
+    uint32_t reduce;    /* enum rk_reduce */
+    uint32_t check_finite; /* 1: rk_shard_done refuses gradients that are infinite or NaN, with
+                            * RK_ENOTFINITE and a sentence that names rank, shard, gradient and
+                            * element; nothing of the shard has been summed then */
+    uint64_t bucket_bytes; /* of gradient that is summed at a time, a multiple of 4096; 0: 1 MiB */
 };
 
 /* Joins the job named by the environment that `reknit` gave this process (REKNIT_AGENT), or, when
@@ -103,10 +115,33 @@ int rk_join(const struct rk_options *options, struct rk_session **session);
 int rk_register_state(struct rk_session *session, const char *name, void *data, enum rk_dtype dtype,
                       uint32_t ndim, const uint64_t *shape);
 
+/* Registers a tensor of the state that lies in the arena, once for all ranks of the host, and sets
+ * *number to its number (from 0, by order).  `initial` is what it holds when the job starts fresh
+ * (NULL: zeros); it is read in rk_restore.  The state is read by rk_state and made anew in each
+ * step by the update that rk_fuse names: each rank makes its slice, and all have the whole of it
+ * without a copy.  Errors as rk_register_state. */
+int rk_alloc_state(struct rk_session *session, const char *name, const void *initial,
+                   enum rk_dtype dtype, uint32_t ndim, const uint64_t *shape, uint32_t *number);
+
 /* Registers `count` float32 gradient elements at `data`.  The program writes the gradient of one
- * shard there; rk_gradients_wait leaves the sum over all shards there.  Registered pieces are
- * summed as one vector in the order of registration.  Errors as rk_register_state. */
+ * shard there, between rk_shard_next and rk_shard_done; rk_gradients_wait leaves the sum over all
+ * shards there.  Gradients are numbered from 0 in the order in which they are registered or
+ * allocated.  Errors as rk_register_state. */
 int rk_register_gradient(struct rk_session *session, const char *name, float *data, uint64_t count);
+
+/* As rk_register_gradient for elements of RK_F32, RK_F64, RK_F16 or RK_BF16.  16-bit ones are
+ * summed in float32 and the sum is rounded once, to nearest even, when it is left in `data`. */
+int rk_register_gradient_as(struct rk_session *session, const char *name, void *data,
+                            enum rk_dtype dtype, uint64_t count);
+
+/* Registers a gradient of `count` RK_F32 or RK_F64 elements whose memory lies in the arena, and
+ * sets *data to it (64-byte aligned, zeros, valid until rk_leave): what a shard's gradient is
+ * written to is then summed where it lies, without a copy.  The sum is not put there but beside:
+ * rk_result. Between rk_shard_done and the rk_shard_next after it, or the 0 of rk_gradients_wait,
+ * the memory must not be written.  Errors as rk_register_state; RK_EINVAL for other types: 16-bit
+ * gradients are converted as they are summed, so that the program's own memory serves them best. */
+int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, uint64_t count,
+             void **data);
 
 /* Enters the job's membership: blocks until this rank is a member of a generation, fills the
  * registered state from a surviving rank, a snapshot or a checkpoint (or leaves it as the program
@@ -115,6 +150,69 @@ int rk_register_gradient(struct rk_session *session, const char *name, float *da
  * Errors: RK_ELAYOUT (this rank registered something else than the others, or than the checkpoint
  * holds), RK_EAGENT, RK_EFENCED, RK_ENOMEM (the arena does not fit; the sentence names sizes). */
 int rk_restore(struct rk_session *session, uint64_t *step);
+
+/* ---- updates that are fused with the sum ------------------------------------------------------
+ */
+
+/* A run of summed gradient elements that this rank is to turn into state. */
+struct rk_slice {
+    uint32_t gradient; /* its number */
+    uint64_t first;    /* elements first .. first + count - 1 of it */
+    uint64_t count;
+    const void *sum; /* of element `first`; float for f32, f16 and bf16 gradients, double for f64 */
+    double scale;    /* what to multiply the sum with: 1, or 1 / shards for RK_AVERAGE */
+};
+
+/* Makes from rk_state the elements of rk_next_state that belong to `slice`: all of them, from
+ * nothing but the old state, the sum and `context`, since it may be called again for the same slice
+ * when the membership changes.  A return other than 0 ends the step's wait with RK_EINVAL, a
+ * negative one with itself. */
+typedef int (*rk_update)(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* Between steps: from now on rk_gradients_wait leaves no sum but calls `update` with the slices of
+ * it that are this rank's, while they are in the cache, and rk_ready may call it too, from the
+ * thread that calls it, one at a time.  The state after the step is whole when rk_gradients_wait
+ * returns 0.  Every rank does so.  RK_ESTATE: there is no state in the arena, a step is under way,
+ * or the job reduces by RK_WEIGHTED (the weights are known only at the end). */
+int rk_fuse(struct rk_session *session, rk_update update, void *context);
+
+/* State number `number` in the arena: what it is after `*step` steps, as rk_restore and rk_step_end
+ * say it, and, in the step, where `update` writes what it will be.  Both move with each step.  NULL
+ * when there is no such state, or no step for the second. */
+const void *rk_state(const struct rk_session *session, uint32_t number);
+void *rk_next_state(const struct rk_session *session, uint32_t number);
+
+/* Ready-made updates for float32 gradients and state: the context is the struct.  weights[g],
+ * first[g] and second[g] are the numbers of the state tensors that belong to gradient g and have as
+ * many elements.  The struct is the program's and may be changed between steps.
+ *
+ * SGD: with g the scaled sum plus decay * w, v = momentum * v + g and w = w - rate * v; where first
+ * is NULL there is no velocity and w = w - rate * g. */
+struct rk_sgd {
+    float rate;
+    float momentum;
+    float decay;
+    const uint32_t *weights;
+    const uint32_t *first;
+};
+int rk_update_sgd(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* After Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, with the bias
+ * corrected for the step in hand. */
+struct rk_adamw {
+    float rate;
+    float beta1;
+    float beta2;
+    float epsilon;
+    float decay;
+    const float *decays; /* by gradient, instead of `decay`; or NULL */
+    const uint32_t *weights;
+    const uint32_t *first;
+    const uint32_t *second;
+};
+int rk_update_adamw(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 /* Begins step *step.  0: go on.  RK_STOPPED: the job was asked to stop before this step. */
 int rk_step_begin(struct rk_session *session, uint64_t *step);
@@ -128,10 +226,35 @@ int64_t rk_shard_next(struct rk_session *session);
  * The memory may be overwritten at once afterwards. */
 int rk_shard_done(struct rk_session *session);
 
+/* Says that elements first .. first + count - 1 of gradient number `gradient` are final for the
+ * shard in hand, so that they are summed while the rest is still being computed, bucket by bucket.
+ * Each element once a shard, in any order, from any thread; all calls return before rk_shard_done
+ * is called, which does the same for whatever was not said.  rk_ready: all of the gradient's
+ * elements. Order and buckets make no difference to the sum's bits. Errors: RK_EINVAL (no such
+ * elements), RK_ESTATE (no shard in hand, or said twice: then rk_shard_done returns RK_ESTATE too).
+ */
+int rk_ready_range(struct rk_session *session, uint32_t gradient, uint64_t first, uint64_t count);
+int rk_ready(struct rk_session *session, uint32_t gradient);
+/* Says that this shard has no gradient for it: zeros are written there and it is ready. */
+int rk_unused(struct rk_session *session, uint32_t gradient);
+
+/* RK_WEIGHTED only: the weight of the shard in hand, finite and >= 0; before its first rk_ready,
+ * and 1 when it is not said.  RK_EINVAL, RK_ESTATE. */
+int rk_shard_weight(struct rk_session *session, double weight);
+
 /* Waits until the gradients of all shards of this step are summed and leaves the sum in the
  * registered gradient memory.  RK_REFORMED: members were lost and some of their shards are this
  * rank's now: call rk_shard_next again.  Every wait ends when the membership changes. */
 int rk_gradients_wait(struct rk_session *session);
+
+/* Where the sum of gradient number `gradient` is to be read after rk_gradients_wait returned 0 and
+ * until the next rk_step_begin.  For memory of the program's own that memory itself, and what lies
+ * there has been averaged and rounded.  For memory of rk_alloc a place beside it, shared by the
+ * ranks of the host and not to be written, with the plain sum: rk_result_scale() is what to
+ * multiply it with (1, or 1 / shards, or 1 / the sum of the weights).  NULL when there is no such
+ * gradient, or when rk_fuse named an update, which gets the sum instead. */
+const void *rk_result(const struct rk_session *session, uint32_t gradient);
+double rk_result_scale(const struct rk_session *session);
 
 /* Says that the state now is that of after the step.  *step is set to the number of finished
  * steps. */

@@ -38,15 +38,29 @@ int session_fail(struct rk_session *session, int code, const char *format, ...)
 
 static int check_options(const struct rk_options *options, struct rk_session *session)
 {
-    if (options == NULL || options->struct_size < sizeof *options)
+    size_t known = offsetof(struct rk_options, reduce); /* of the first version of the struct */
+
+    if (options == NULL || options->struct_size < known)
         return session_fail(session, RK_EINVAL,
                             "rk_join: set options.struct_size to sizeof(struct rk_options)");
+    known = options->struct_size < sizeof *options ? options->struct_size : sizeof *options;
+    memcpy(&session->options, options, known);
+    options = &session->options;
+    if (options->reduce > RK_WEIGHTED)
+        return session_fail(session, RK_EINVAL, "rk_join: there is no reduction %u",
+                            options->reduce);
+    if (options->check_finite > 1)
+        return session_fail(session, RK_EINVAL, "rk_join: check_finite is 0 or 1, not %u",
+                            options->check_finite);
+    if (options->bucket_bytes % RK_LAYOUT_ALIGN != 0)
+        return session_fail(session, RK_EINVAL,
+                            "rk_join: buckets of %llu bytes; give a multiple of 4096",
+                            (unsigned long long)options->bucket_bytes);
     if (options->batch == 0)
         return session_fail(session, RK_EINVAL, "rk_join: a global batch has at least 1 sample");
     if (options->shards > RK_MAX_SHARDS || (options->shards & (options->shards - 1)) != 0)
         return session_fail(session, RK_EINVAL, "rk_join: %u shards; give a power of two up to %u",
                             options->shards, RK_MAX_SHARDS);
-    session->options = *options;
     return 0;
 }
 
@@ -112,6 +126,8 @@ static void session_free(struct rk_session *session)
         return;
     if (session->agent >= 0)
         close(session->agent);
+    session_free_gradients(session);
+    pthread_mutex_destroy(&session->reducing);
     arena_close(&session->arena);
     rk_layout_free(session->layout);
     free(session->data);
@@ -129,9 +145,14 @@ int rk_join(const struct rk_options *options, struct rk_session **session)
     joined->agent = -1;
     joined->arena.fd = -1;
     joined->shard = -1;
+    pthread_mutex_init(&joined->reducing, NULL);
     rc = check_options(options, joined);
     if (rc == 0) {
         joined->layout = rk_layout_new(options->seed, options->batch);
+        if (joined->layout != NULL) {
+            joined->layout->bucket = joined->options.bucket_bytes;
+            joined->layout->reduce = joined->options.reduce;
+        }
         rc = joined->layout == NULL ? RK_ENOMEM
              : path == NULL         ? join_alone(joined)
                                     : join_agent(joined, path);
@@ -144,52 +165,6 @@ int rk_join(const struct rk_options *options, struct rk_session **session)
     }
     *session = joined;
     return 0;
-}
-
-static int remember(struct rk_session *session, void *data)
-{
-    uint32_t count = session->layout->tensor_count;
-
-    if (count >= session->data_capacity) {
-        uint32_t capacity = session->data_capacity == 0 ? 64 : 2 * session->data_capacity;
-        void **grown = realloc(session->data, capacity * sizeof *grown);
-
-        if (grown == NULL)
-            return session_fail(session, RK_ENOMEM, "no memory to register another tensor");
-        session->data = grown;
-        session->data_capacity = capacity;
-    }
-    session->data[count] = data;
-    return 0;
-}
-
-static int add_tensor(struct rk_session *session, enum rk_tensor_kind kind, const char *name,
-                      void *data, uint32_t dtype, uint32_t ndim, const uint64_t *shape)
-{
-    int rc;
-
-    if (session->phase != SESSION_JOINED)
-        return session_fail(session, RK_ESTATE, "tensors are registered before rk_restore");
-    if (name == NULL || (ndim > 0 && shape == NULL))
-        return session_fail(session, RK_EINVAL, "a tensor needs a name and a shape");
-    rc = remember(session, data);
-    if (rc == 0)
-        rc = rk_layout_add(&session->layout, kind, name, dtype, ndim, shape, &session->why);
-    if (rc == 0 && data == NULL &&
-        session->layout->tensor[session->layout->tensor_count - 1].bytes != 0)
-        return session_fail(session, RK_EINVAL, "tensor %s has no memory", name);
-    return rc;
-}
-
-int rk_register_state(struct rk_session *session, const char *name, void *data, enum rk_dtype dtype,
-                      uint32_t ndim, const uint64_t *shape)
-{
-    return add_tensor(session, RK_TENSOR_STATE, name, data, dtype, ndim, shape);
-}
-
-int rk_register_gradient(struct rk_session *session, const char *name, float *data, uint64_t count)
-{
-    return add_tensor(session, RK_TENSOR_GRADIENT, name, data, RK_F32, 1, &count);
 }
 
 int session_give_state(struct rk_session *session)
@@ -208,7 +183,7 @@ int session_give_state(struct rk_session *session)
         const struct rk_tensor *tensor = &session->layout->tensor[t];
 
         if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0)
-            memcpy(target + tensor->offset, session->data[t], (size_t)tensor->bytes);
+            memcpy(target + tensor->offset, session_state_data(session, t), (size_t)tensor->bytes);
     }
     arena_snapshot_commit(&session->arena, (uint32_t)k, session->position);
     return 0;
@@ -221,7 +196,7 @@ void session_take_state(struct rk_session *session, uint32_t k)
     for (uint32_t t = 0; t < session->layout->tensor_count; t++) {
         const struct rk_tensor *tensor = &session->layout->tensor[t];
 
-        if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0)
+        if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0 && !tensor->in_arena)
             memcpy(session->data[t], source + tensor->offset, (size_t)tensor->bytes);
     }
 }
@@ -262,6 +237,9 @@ int rk_restore(struct rk_session *session, uint64_t *step)
 
     if (session->phase != SESSION_JOINED)
         return session_fail(session, RK_ESTATE, "rk_restore is called once, after registering");
+    rc = session_add_hidden(session);
+    if (rc != 0)
+        return rc;
     if (session->agent >= 0) {
         rc = declare_to_agent(session);
         if (rc == 0)
@@ -271,6 +249,8 @@ int rk_restore(struct rk_session *session, uint64_t *step)
     }
     if (rc == 0)
         rc = arena_seat_allocate(&session->arena, session->seat, &session->why);
+    if (rc == 0)
+        rc = session_place_gradients(session);
     if (rc == 0)
         rc = session_enter(session);
     if (rc != 0) {

@@ -1,14 +1,16 @@
 /* The inside of a session: what worker/reknit.h shows as an opaque handle.  libc only.
  *
  * A session is a rank's seat in the arena and its view of the plan in force.  The files around it:
- * session.c joins, registers and leaves; membership.c follows the freeze and go words; step.c is
- * the loop over steps and shards; sampler.c is what does not depend on membership at all. */
+ * session.c joins and leaves; gradients.c is where gradients lie; membership.c follows the freeze
+ * and go words; step.c is the loop over steps; shard.c works on the shard in hand; reduce.c sums
+ * what all ranks have; sampler.c is what does not depend on membership at all. */
 #ifndef RK_WORKER_SESSION_H
 #define RK_WORKER_SESSION_H
 
 #include "collectives/arena.h"
 #include "worker/reknit.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 
 enum session_phase {
@@ -17,6 +19,37 @@ enum session_phase {
     SESSION_IN_STEP, /* after rk_step_begin */
     SESSION_SUMMED,  /* after rk_gradients_wait returned 0 */
     SESSION_BROKEN,  /* an error was returned that nothing but rk_leave can follow */
+};
+
+struct session_gradient {
+    uint32_t tensor; /* of the layout */
+    uint32_t wide;   /* lanes of an element in gradient space: 1, or 2 for float64 */
+    uint64_t at;     /* its first lane, known once the layout is whole */
+    uint64_t lanes;
+    uint64_t count; /* elements */
+};
+
+/* The shard that was handed out last, and how its gradient joins the partial sums. */
+struct session_shard {
+    bool is_last; /* of this rank in this step: its buckets are final when they are summed */
+    uint32_t buffer;
+    struct tree_node root;    /* what the shard and what it takes up make */
+    struct arena_table taken; /* the partial sums that it takes up, sorted by place */
+    struct arena_table next;  /* the table that results */
+    float weight;
+    _Atomic int error;   /* of a call from another thread */
+    uint32_t bad_tensor; /* with RK_ENOTFINITE: where */
+    uint64_t bad_element;
+};
+
+/* The sum of the step in hand, as far as this rank has got with it. */
+struct session_sum {
+    uint64_t tick;       /* of `part`; 0: none yet */
+    uint32_t part_count; /* of the whole tree */
+    struct tree_part *part;
+    uint64_t reduced[ARENA_BUCKET_WORDS]; /* buckets of which our slice is in the result */
+    uint32_t left;                        /* how many are not */
+    bool sliced;                          /* we have said so */
 };
 
 struct rk_session {
@@ -34,6 +67,22 @@ struct rk_session {
     void **data; /* of tensor i of the layout */
     uint32_t data_capacity;
 
+    struct session_gradient *gradient; /* by number */
+    uint32_t gradient_count;
+    uint32_t gradient_capacity;
+    uint32_t *shared; /* tensors of the state in the arena, by number */
+    uint32_t shared_count;
+    uint32_t shared_capacity;
+    bool has_private; /* there is state in the program's own memory, too */
+    rk_update update; /* NULL: sums are left for the program */
+    void *context;
+    uint32_t *placed; /* numbers of gradients that are not empty, by rising place */
+    uint32_t placed_count;
+    char *window[2];               /* where rk_alloc's memory lies: float32, float64; NULL: none */
+    double weight;                 /* what the hidden gradient of RK_WEIGHTED is registered with */
+    uint32_t *bucket_need;         /* lanes of each bucket that belong to gradients */
+    _Atomic uint32_t *bucket_left; /* of them, not ready yet in the shard in hand */
+
     struct arena_plan plan; /* in force for us; word 0: none yet */
     rk_word acked;          /* the newest freeze word we acknowledged */
     uint32_t local_index;   /* our place in plan.local */
@@ -43,6 +92,9 @@ struct rk_session {
 
     uint64_t todo[RK_MAX_SHARDS / 64]; /* dealt to us in this step and not done */
     int64_t shard;                     /* handed out and not done, or -1 */
+    struct session_shard work;         /* on `shard` */
+    pthread_mutex_t reducing;          /* over `sum`: whoever has it sums */
+    struct session_sum sum;
 };
 
 struct arena_agent *session_block(const struct rk_session *session);
@@ -63,6 +115,50 @@ int session_enter(struct rk_session *session);
 int session_check_agent(struct rk_session *session);
 /* Deals the shards of the step at `position` under the plan in force. */
 void session_deal(struct rk_session *session);
+
+/* ---- gradients.c ----------------------------------------------------------------------------- */
+
+/* Adds a tensor with the program's memory at `data`. */
+int session_add_tensor(struct rk_session *session, enum rk_tensor_kind kind, const char *name,
+                       void *data, uint32_t dtype, uint32_t ndim, const uint64_t *shape);
+/* Before the layout is declared: what the library registers for itself. */
+int session_add_hidden(struct rk_session *session);
+/* Once the arena has its layout and our seat its memory: maps what rk_alloc gave out to the seat's
+ * leaf, and learns where gradients and buckets lie. */
+int session_place_gradients(struct rk_session *session);
+/* The first of `placed` that ends behind `lane`. */
+uint32_t session_first_behind(const struct rk_session *session, uint64_t lane);
+/* Leaves the sum of the step in the program's own gradient memory. */
+void session_copy_result(struct rk_session *session);
+void session_free_gradients(struct rk_session *session);
+
+/* ---- shared.c -------------------------------------------------------------------------------- */
+
+/* Where a tensor of the state lies now. */
+const void *session_state_data(const struct rk_session *session, uint32_t tensor);
+/* Puts what the program initialised into the arena as the state after 0 steps. */
+void session_share_initial(struct rk_session *session);
+/* Makes the shared state of `position` from snapshot `k`. */
+void session_share_snapshot(struct rk_session *session, uint32_t k, uint64_t position);
+/* Whether this rank is the one that does so on its host: nobody else here has state. */
+bool session_shares(const struct rk_session *session);
+
+/* ---- shard.c --------------------------------------------------------------------------------- */
+
+/* Prepares for `shard`, which is handed out now: the last one of the step when `is_last`. */
+int session_shard_begin(struct rk_session *session, uint32_t shard, bool is_last);
+/* All of its gradient is there: puts it into this rank's table of partial sums. */
+int session_shard_publish(struct rk_session *session);
+/* Tells everybody that this rank has nothing to add to the step in hand. */
+void session_shards_end(struct rk_session *session);
+
+/* ---- reduce.c -------------------------------------------------------------------------------- */
+
+/* Sums our slice of at most `limit` buckets that all have.  RK_EPROTO: the parts are no tree. */
+int session_reduce(struct rk_session *session, uint32_t limit);
+/* Waits for the sum of the step.  RK_REFORMED: there is more to do. */
+int session_wait_for_sum(struct rk_session *session);
+bool session_has_todo(const struct rk_session *session);
 
 /* ---- snapshots (session.c) ------------------------------------------------------------------- */
 

@@ -126,7 +126,8 @@ static int send_part(struct talk *talk, uint32_t host, struct packet *packet, bo
 
         for (uint32_t p = 0; p < parts; p++)
             talk->part[p] = tree_part_f32(talk->piece[first + p].node, talk->piece[first + p].data);
-        tree_sum(talk->part, parts, talk->node[n], from, count, values + n * count - from);
+        arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count, false,
+                  values + n * count - from);
     }
     to->parts_sent += count;
     return talk_send(talk, host, moved, why);
@@ -293,7 +294,8 @@ static void sum_range(struct talk *talk, uint64_t at, uint64_t count)
         }
         talk->part[p] = tree_part_f32(from->node, data);
     }
-    tree_sum(talk->part, talk->merge.count, root, at, count, arena_result(talk->arena));
+    arena_sum(talk->arena, talk->part, talk->merge.count, root, at, count, false,
+              arena_result(talk->arena));
 }
 
 /* Gives the windows of parts that end at `at` free. */

@@ -91,7 +91,7 @@ static int meet_say(struct talk *talk, bool *moved, struct rk_why *why)
         rc = arena_refresh(talk->arena, why);
         if (rc != 0)
             return rc;
-        talk->elements = layout->grad_count;
+        talk->elements = rk_layout_grad_bytes(layout) / sizeof(float);
         talk->state_bytes = talk->arena->header->state_bytes;
         self->hello = hello_of(talk);
         self->met = true;

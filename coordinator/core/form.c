@@ -278,6 +278,7 @@ static void plan_make(struct core *core, struct plan *plan)
     }
     if (core->stopping && plan->stop_at == CORE_NONE)
         plan->stop_at = plan->deal_step + 1;
+    plan_note_members(core, plan);
 }
 
 /* Members are members now; whoever was asked to leave and is none of them may go. */

@@ -33,8 +33,8 @@ uint32_t plan_walk(struct core *core,
                 worker->walk = core->walk;
                 core->member_count++;
             } else {
-                core->member[host->first++] =
-                    (struct member){owner / slots, owner % slots, host->index};
+                core->member[host->first++] = (struct member){
+                    .worker = owner / slots, .slot = owner % slots, .host_index = host->index};
             }
         }
         for (uint32_t h = 0; h < core->host_count && pass == 0; h++) {
@@ -46,6 +46,17 @@ uint32_t plan_walk(struct core *core,
         }
     }
     return workers;
+}
+
+void plan_note_members(struct core *core, const struct plan *plan)
+{
+    for (uint32_t m = 0; m < core->member_count; m++) {
+        struct member *member = &core->member[m];
+        const struct rank *rank = &core->worker[member->worker].rank[member->slot];
+
+        member->at = rank->has_state && rank->position == plan->deal_step;
+        member->without = !rank->has_state;
+    }
 }
 
 /* The state of `step` is in the rank, or the result that leads it there is in its arena. */
@@ -107,8 +118,8 @@ bool core_member_next(const struct core *core, uint32_t *cursor, struct core_mem
             .rank = rank->name,
             .index = index,
             .host_index = member->host_index,
-            .has_state = rank->has_state && rank->position == core->plan.deal_step,
-            .stateless = !rank->has_state,
+            .has_state = member->at,
+            .stateless = member->without,
         };
         return true;
     }

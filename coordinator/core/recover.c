@@ -159,6 +159,7 @@ static void plan_adopt(struct core *core)
     plan->members = plan_walk(core, is_member);
     plan->world = core->member_count;
     plan->hosts = core->host_count;
+    plan_note_members(core, plan);
 }
 
 static enum core_job_state go_on(struct core *core)

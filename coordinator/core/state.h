@@ -142,8 +142,11 @@ struct losses {
     uint64_t lost_steps;
 };
 
+/* `at` and `without`: whether it stood at the plan's step, or held no state, when the plan was
+ * made: a go that is said again must say what the first one did. */
 struct member {
     uint32_t worker, slot, host_index;
+    bool at, without;
 };
 
 struct plan {
@@ -418,6 +421,8 @@ uint64_t form_settle(const struct core *core);
 /* Fills core->member with the ranks that `wanted` names; returns how many workers they are of. */
 uint32_t plan_walk(struct core *core,
                    bool (*wanted)(const struct core *, const struct worker *, const struct rank *));
+/* Keeps for each member how it stands to `plan`, which is being made. */
+void plan_note_members(struct core *core, const struct plan *plan);
 bool plan_rank_has(const struct core *core, const struct worker *worker, const struct rank *rank,
                    uint64_t step);
 rk_word plan_lineage(const struct core *core, uint64_t step);

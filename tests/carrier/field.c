@@ -124,9 +124,12 @@ void field_finish(struct field *field, uint32_t seat, const struct arena_plan *p
 
 void field_ready(struct field *field, uint32_t seat, const struct arena_plan *plan, uint64_t step)
 {
-    atomic_store_explicit(&field->arena.header->seat[seat].ready, arena_tick(plan->word, step),
-                          memory_order_release);
-    arena_ring(&field->arena);
+    struct arena_seat *at = &field->arena.header->seat[seat];
+    const struct arena_table *table = arena_table_of(at, step, arena_plan_lineage(plan, step));
+    struct arena_table none = {.step = step};
+
+    arena_announce(at, arena_tick(plan->word, step), table == NULL ? &none : table);
+    arena_ready(&field->arena, at, arena_tick(plan->word, step));
 }
 
 void field_deal(uint32_t shards, uint32_t ranks, uint32_t most, uint64_t *seed,

@@ -44,6 +44,25 @@ class BadOptions(JobTest):
                 self.assertIn("usage", self.reknit(command, "--help").lower())
         self.assertIn("reknit run", self.reknit("--help"))
 
+    def test_help_of_checkpoint_and_bench(self):
+        for command in (["checkpoint", c] for c in ("list", "show", "digest", "verify", "prune")):
+            with self.subTest(command=command):
+                self.assertIn("usage", self.reknit(*command, "--help").lower())
+        self.assertIn("usage", self.reknit("bench", "recovery", "--help").lower())
+
+    def test_open_mpi_that_does_not_work(self):
+        """Carriers that never come up: the end says where to look, and mpirun's own words are told."""
+        folder = self.path("bin")
+        os.mkdir(folder)
+        with open(os.path.join(folder, "mpirun"), "w", encoding="utf-8") as script:
+            script.write("#!/bin/sh\necho 'no route to the moon' >&2\nexit 1\n")
+        os.chmod(os.path.join(folder, "mpirun"), 0o755)
+        job = self.job("--workers", "2", "--virtual-hosts", "2", "--max-restarts", "2", "--",
+                       *chargpt(5), prefix=("env", f"PATH={folder}:{os.environ['PATH']}"))
+        self.assertEqual(job.wait(), 75, job.output())
+        for words in ("no route to the moon", "carriers-", "reknit doctor"):
+            self.assertIn(words, job.output())
+
     def test_missing_program(self):
         for name in ("/no/such/program", "no-such-program"):
             with self.subTest(name=name):

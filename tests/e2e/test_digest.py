@@ -16,6 +16,8 @@ class Digest(JobTest):
         job = self.job(*shape, "--", *chargpt(STEPS, seed=seed), checkpoints=folder).finishes()
         self.assertEqual(job.events("recovered"), [])
         self.assertEqual(job.events("job_finished")[0]["steps"], STEPS)
+        first = job.events("generation_started")[0]
+        self.assertGreater(first["arena_bytes"], first["gradient_bytes"] + 2 * first["state_bytes"])
         return self.digest(folder)
 
     def test_same_for_all_shapes(self):

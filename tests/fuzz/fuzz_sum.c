@@ -45,8 +45,8 @@ static void sum(const struct input *input, const double *values, uint32_t from, 
     struct tree_node root = {.level = input->level};
 
     for (uint16_t p = 0; p < 1u << input->level; p++)
-        parts[p] = tree_part_of((struct tree_node){.index = p}, input->dtype[p], input->weight[p],
-                                values + p);
+        parts[p] = tree_part_typed((struct tree_node){.index = p}, values + p, input->dtype[p],
+                                   input->weight[p]);
     /* in place of the first part, if the types allow it */
     if (input->dtype[0] == (input->wide ? SUM_F64 : SUM_F32) && input->count % 2 == 0) {
         memcpy(out, values, COUNT * sizeof *out);
@@ -55,7 +55,7 @@ static void sum(const struct input *input, const double *values, uint32_t from, 
     if (input->wide)
         tree_sum64(parts, 1u << input->level, root, from, count, out);
     else
-        tree_sum(parts, 1u << input->level, root, from, count, (float *)(void *)out);
+        tree_sum(parts, 1u << input->level, root, from, count, from % 2 != 0, (float *)(void *)out);
 }
 
 /* What goes over a wire: bfloats with their residual, and halves. */
@@ -71,8 +71,8 @@ static void pack(const double *values, uint32_t count, struct wire *wire)
 
     memset(wire, 0, sizeof *wire);
     memcpy(wire->residual, values, sizeof wire->residual);
-    sum_bf16_pack(in, wire->residual, count, wire->bfloat);
-    sum_convert(SUM_F32, in, SUM_F16, count, wire->half);
+    sum_best()->pack_bf16(in, wire->residual, count, wire->bfloat);
+    sum_best()->store(in, 1.0f, SUM_F16, count, wire->half);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -85,16 +85,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 64)
         return 0;
     input = head_of(data, size, values);
-    sum_path_set(SUM_PORTABLE);
+    sum_use(sum_set(0));
     sum(&input, values, input.from, input.count, first);
     pack(values, input.count, &first_wire);
-    for (int path = 0; path < SUM_PATHS_; path++) {
+    for (uint32_t set = 0; sum_set(set) != NULL; set++) {
         double out[COUNT] = {0};
         struct wire wire;
         uint32_t half = input.count / 2;
 
-        if (!sum_path_set((enum sum_path)path))
-            continue;
+        sum_use(sum_set(set));
         sum(&input, values, input.from, input.count, out);
         pack(values, input.count, &wire);
         if (memcmp(out, first, sizeof out) != 0 || memcmp(&wire, &first_wire, sizeof wire) != 0)

@@ -442,7 +442,10 @@ static void on_exit_of(struct actor *actor, const struct words *words, struct co
     event->rank_exited.left = rank->state == CORE_RANK_LEFT;
     event->rank_exited.detect = RK_MS;
     event->rank_exited.pid = (int32_t)number(words, "pid", (uint64_t)rank->pid);
-    *rank = (struct core_rank_status){.rank = CORE_NO_RANK, .pid = rank->pid};
+    if (event->rank_exited.left && event->rank_exited.exit_code == 0)
+        rank->state = CORE_RANK_DONE;
+    else
+        *rank = (struct core_rank_status){.rank = CORE_NO_RANK, .pid = rank->pid};
 }
 
 static void on_beat(struct actor *actor, const struct words *words, struct core_event *event)
@@ -554,7 +557,8 @@ static bool worker_line(struct story *story, const struct words *words)
             if (w == 0 || w >= WORKERS)
                 return false;
             verbs[v].take(&story->actor[w], words, &event);
-            step(story, &event);
+            if (!flag(words, "unheard")) /* it happened while no coordinator was there */
+                step(story, &event);
         }
         return true;
     }

@@ -87,6 +87,9 @@ static void sums_count_for_members_and_ghosts_alone(void **state)
     arena_report_read(&arena, ours, &plan, &report);
     assert_int_equal(report.deal_step, 3);
     assert_int_equal(report.done[0], 0xf0);
+    assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), RK_ENOENT);
+    arena_announce(&arena.header->seat[member], arena_tick(7, 3),
+                   &arena.header->seat[member].table[0]);
     assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), 1);
     assert_int_equal(tree_first(piece[0].node), 4);
 
@@ -97,10 +100,10 @@ static void sums_count_for_members_and_ghosts_alone(void **state)
     assert_int_equal(tree_first(piece[0].node), 0);
 
     /* Other steps and other lineages do not count, nor more pieces than there is room for. */
-    assert_int_equal(arena_pieces(&arena, &plan, 4, piece, SHARDS), 0);
+    assert_int_equal(arena_pieces(&arena, &plan, 4, piece, SHARDS), RK_ENOENT);
     assert_int_equal(arena_pieces(&arena, &plan, 3, piece, 1), RK_EFULL);
-    plan.lineage = 7;
-    assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), 0);
+    plan.lineage = 7; /* then the ghost's do not */
+    assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), 1);
     arena_close(&arena);
 }
 

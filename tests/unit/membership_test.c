@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,6 +26,8 @@
 #define RANKS 4
 #define SHARDS 16
 #define GRADS 3000
+#define FIRST 1001 /* of them in the first piece */
+#define WIDE_GRADS 700
 #define STATE 257
 #define DEADLINE (20 * RK_S)
 #define WORKER            \
@@ -52,62 +55,224 @@ static float serial_sum(uint64_t step, uint32_t level, uint32_t index, uint32_t 
                             serial_sum(step, level - 1, 2 * index + 1, i);
 }
 
-static void update(float *state, const float *grads)
+static double serial_wide(uint64_t step, uint32_t level, uint32_t index, uint32_t i)
 {
-    for (uint32_t i = 0; i < STATE; i++)
-        state[i] = state[i] * 0.875f + grads[i * 11 % GRADS];
+    return level == 0 ? (double)shard_value(step, index, i) * 1.000000001
+                      : serial_wide(step, level - 1, 2 * index, i) +
+                            serial_wide(step, level - 1, 2 * index + 1, i);
 }
 
-static int run_step(struct rk_session *session, float *state, float *grads, uint64_t *step)
+static void update(float *state, const float *first, const float *second)
 {
+    for (uint32_t i = 0; i < STATE; i++) {
+        uint32_t at = i * 11 % GRADS;
+
+        state[i] = state[i] * 0.875f + (at < FIRST ? first[at] : second[at - FIRST]);
+    }
+}
+
+/* How a rank's program brings its gradient. */
+enum variety {
+    OWN = 0,
+    ALLOC = 1,   /* memory of rk_alloc */
+    READY = 2,   /* says what is ready, in random order, most of it */
+    THREADS = 4, /* from two threads at a time */
+    WIDE = 8,    /* with a float64 gradient besides */
+    FUSE = 16,   /* with state in the arena that is made from the sums where they are made */
+};
+
+struct program {
+    enum variety variety;
+    struct rk_session *session;
+    float *first, *second; /* FIRST and GRADS - FIRST elements */
+    double *wide;
+    float state[STATE];
+    uint32_t shared[2]; /* numbers of the state that belongs to first and second */
+    uint64_t step;
     int64_t shard;
+    uint32_t random;
+};
+
+/* Fills and declares ready elements from .. to - 1 of the whole, a piece at a time. */
+static int fill(struct program *p, uint32_t from, uint32_t to, uint32_t random)
+{
+    for (uint32_t piece = 0; piece < 8; piece++) {
+        uint32_t at = (piece + random) % 8;
+        uint32_t start = from + (to - from) * at / 8;
+        uint32_t end = from + (to - from) * (at + 1) / 8;
+        uint32_t border = start > FIRST ? start : end < FIRST ? end : FIRST;
+        int rc = 0;
+
+        for (uint32_t i = start; i < end; i++)
+            *(i < FIRST ? &p->first[i] : &p->second[i - FIRST]) =
+                shard_value(p->step, (uint32_t)p->shard, i);
+        if ((p->variety & READY) == 0 || (random + piece) % 11 == 3)
+            continue;
+        if (border > start)
+            rc = rk_ready_range(p->session, 0, start, border - start);
+        if (rc == 0 && end > border)
+            rc = rk_ready_range(p->session, 1, border - FIRST, end - border);
+        if (rc != 0)
+            return rc;
+    }
+    return 0;
+}
+
+static void *fill_half(void *program)
+{
+    return fill(program, 0, GRADS / 2, ((struct program *)program)->random) == 0 ? program : NULL;
+}
+
+static int fill_all(struct program *p)
+{
+    pthread_t thread;
+    void *fine = p;
+
+    p->random = p->random * 1664525u + 1013904223u;
+    for (uint32_t i = 0; (p->variety & WIDE) && i < WIDE_GRADS; i++)
+        p->wide[i] = (double)shard_value(p->step, (uint32_t)p->shard, i) * 1.000000001;
+    if ((p->variety & THREADS) == 0)
+        return fill(p, 0, GRADS, p->random >> 8);
+    if (pthread_create(&thread, NULL, fill_half, p) != 0)
+        return RK_ENOMEM;
+    int rc = fill(p, GRADS / 2, GRADS, p->random >> 16);
+    pthread_join(thread, &fine);
+    return fine == NULL ? RK_ESTATE : rc;
+}
+
+static void check_element(const struct program *p, uint32_t i)
+{
+    const float *sum = i < FIRST ? (const float *)rk_result(p->session, 0) + i
+                                 : (const float *)rk_result(p->session, 1) + i - FIRST;
+    float expected = serial_sum(p->step, 4, 0, i);
+
+    if (memcmp(&expected, sum, sizeof expected) != 0) {
+        fprintf(stderr, "step %llu element %u: wrong sum\n", (unsigned long long)p->step, i);
+        _exit(99);
+    }
+}
+
+static void check_sums(const struct program *p)
+{
+    for (uint32_t i = 0; i < GRADS; i += 7)
+        check_element(p, i);
+    for (uint32_t i = 0; (p->variety & WIDE) && i < WIDE_GRADS; i += 3) {
+        const double *sum = (const double *)rk_result(p->session, 2) + i;
+        double expected = serial_wide(p->step, 4, 0, i);
+
+        if (memcmp(&expected, sum, sizeof expected) != 0)
+            _exit(95);
+    }
+}
+
+static int fused(void *context, struct rk_session *session, const struct rk_slice *slice)
+{
+    const struct program *p = context;
+    const float *sum = slice->sum;
+    const float *now;
+    float *next;
+
+    if (slice->gradient > 1)
+        return 0;
+    now = (const float *)rk_state(session, p->shared[slice->gradient]) + slice->first;
+    next = (float *)rk_next_state(session, p->shared[slice->gradient]) + slice->first;
+    for (uint64_t i = 0; i < slice->count; i++)
+        next[i] = now[i] * 0.875f + sum[i];
+    return 0;
+}
+
+static int run_step(struct program *p)
+{
     int rc;
 
     do {
-        while ((shard = rk_shard_next(session)) >= 0) {
-            for (uint32_t i = 0; i < GRADS; i++)
-                grads[i] = shard_value(*step, (uint32_t)shard, i);
-            rc = rk_shard_done(session);
+        while ((p->shard = rk_shard_next(p->session)) >= 0) {
+            rc = fill_all(p);
+            if (rc == 0)
+                rc = rk_shard_done(p->session);
             if (rc != 0)
                 return rc;
         }
-    } while ((rc = rk_gradients_wait(session)) == RK_REFORMED);
+    } while ((rc = rk_gradients_wait(p->session)) == RK_REFORMED);
     if (rc != 0)
         return rc;
-    for (uint32_t i = 0; i < GRADS; i += 7) {
-        float expected = serial_sum(*step, 4, 0, i);
-
-        if (memcmp(&expected, &grads[i], sizeof expected) != 0) {
-            fprintf(stderr, "step %llu element %u: wrong sum\n", (unsigned long long)*step, i);
-            _exit(99);
-        }
+    if (p->variety & FUSE) {
+        p->state[0] += 1;
+    } else {
+        check_sums(p);
+        update(p->state, rk_result(p->session, 0), rk_result(p->session, 1));
     }
-    update(state, grads);
-    return rk_step_end(session, step);
+    return rk_step_end(p->session, &p->step);
 }
 
-static void rank_program(uint64_t steps)
+/* Two pieces of gradient, so that borders between them are crossed. */
+static int register_gradients(struct program *p)
+{
+    static float own[GRADS];
+    int rc;
+
+    if (p->variety & ALLOC) {
+        rc = rk_alloc(p->session, "a", RK_F32, FIRST, (void **)&p->first);
+        if (rc == 0)
+            rc = rk_alloc(p->session, "b", RK_F32, GRADS - FIRST, (void **)&p->second);
+    } else {
+        p->first = own;
+        p->second = own + FIRST;
+        rc = rk_register_gradient(p->session, "a", p->first, FIRST);
+        if (rc == 0)
+            rc = rk_register_gradient(p->session, "b", p->second, GRADS - FIRST);
+    }
+    if (rc == 0 && (p->variety & WIDE))
+        rc = rk_alloc(p->session, "wide", RK_F64, WIDE_GRADS, (void **)&p->wide);
+    return rc;
+}
+
+static int register_state(struct program *p)
+{
+    int rc = rk_register_state(p->session, "state", p->state, RK_F32, 1, (uint64_t[]){STATE});
+
+    if (rc == 0 && (p->variety & FUSE))
+        rc = rk_alloc_state(p->session, "sa", NULL, RK_F32, 1, (uint64_t[]){FIRST}, &p->shared[0]);
+    if (rc == 0 && (p->variety & FUSE))
+        rc = rk_alloc_state(p->session, "sb", NULL, RK_F32, 1, (uint64_t[]){GRADS - FIRST},
+                            &p->shared[1]);
+    return rc;
+}
+
+static int train(struct program *p, uint64_t steps)
+{
+    int rc = rk_restore(p->session, &p->step);
+
+    if (rc == 0 && (p->variety & FUSE))
+        rc = rk_fuse(p->session, fused, p);
+    while (rc == 0 && p->step < steps && (rc = rk_step_begin(p->session, &p->step)) == 0)
+        rc = run_step(p);
+    return rc;
+}
+
+static void rank_program(uint64_t steps, enum variety variety)
 {
     struct rk_options options = {.struct_size = sizeof options, .seed = 1, .batch = SHARDS};
-    static float state[STATE], grads[GRADS];
-    struct rk_session *session;
-    uint64_t step;
-    int rc = rk_join(&options, &session);
+    static struct program p;
+    int rc;
 
+    p.variety = variety;
+    p.random = (uint32_t)getpid();
+    if (variety != OWN)
+        options.bucket_bytes = 4096;
+    rc = rk_join(&options, &p.session);
     if (rc != 0)
         _exit(98);
-    /* Two pieces of gradient, so that borders between them are crossed. */
-    rk_register_gradient(session, "a", grads, 1001);
-    rk_register_gradient(session, "b", grads + 1001, GRADS - 1001);
-    rk_register_state(session, "state", state, RK_F32, 1, (uint64_t[]){STATE});
-    rc = rk_restore(session, &step);
-    while (rc == 0 && step < steps && (rc = rk_step_begin(session, &step)) == 0)
-        rc = run_step(session, state, grads, &step);
+    rc = register_gradients(&p);
+    if (rc == 0)
+        rc = register_state(&p);
+    if (rc == 0)
+        rc = train(&p, steps);
     if (rc != 0) {
-        fprintf(stderr, "rank: %s\n", rk_last_error(session));
+        fprintf(stderr, "rank: %s\n", rk_last_error(p.session));
         _exit(97);
     }
-    _exit(rk_leave(session) == 0 ? 0 : 96);
+    _exit(rk_leave(p.session) == 0 ? 0 : 96);
 }
 
 /* ---- agent and coordinator ------------------------------------------------------------------- */
@@ -128,6 +293,7 @@ struct job {
     struct child child[RANKS];
     struct arena_plan plan;
     rk_word word;
+    enum variety variety;
     uint64_t steps, started;
     uint32_t kills, random;
 };
@@ -173,17 +339,18 @@ static void start_rank(struct job *job, uint32_t r)
     if (child->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         setenv("REKNIT_AGENT", job->path, 1);
-        rank_program(job->steps);
+        rank_program(job->steps, job->variety);
     }
 }
 
-static void open_job(struct job *job, uint32_t seed, uint64_t steps)
+static void open_job(struct job *job, uint32_t seed, uint64_t steps, enum variety variety)
 {
     struct rk_why why;
 
     memset(job, 0, sizeof *job);
     job->random = seed;
     job->steps = steps;
+    job->variety = variety;
     job->started = rk_clock_now();
     strcpy(job->directory, "/tmp/reknit-membership-XXXXXX");
     assert_non_null(mkdtemp(job->directory));
@@ -438,19 +605,50 @@ static void close_job(struct job *job)
     arena_close(&job->arena);
 }
 
+static const void *snapshot_tensor(const struct job *job, const char *name)
+{
+    const struct rk_layout *layout = arena_layout(&job->arena);
+    int k = arena_snapshot_find(&job->arena, job->steps);
+
+    assert_true(k >= 0);
+    for (uint32_t t = 0; t < layout->tensor_count; t++)
+        if (layout->tensor[t].kind == RK_TENSOR_STATE && strcmp(layout->tensor[t].name, name) == 0)
+            return (const char *)arena_snapshot_data(&job->arena, (uint32_t)k) +
+                   layout->tensor[t].offset;
+    fail_msg("there is no state %s", name);
+    return NULL;
+}
+
+static void expect_fused_state(const struct job *job)
+{
+    const float *first = snapshot_tensor(job, "sa");
+    const float *second = snapshot_tensor(job, "sb");
+
+    assert_true(((const float *)snapshot_tensor(job, "state"))[0] == (float)job->steps);
+    for (uint32_t i = 0; i < GRADS; i += 13) {
+        float expected = 0;
+
+        for (uint64_t step = 0; step < job->steps; step++)
+            expected = expected * 0.875f + serial_sum(step, 4, 0, i);
+        assert_memory_equal(&expected, i < FIRST ? &first[i] : &second[i - FIRST], sizeof expected);
+    }
+}
+
 static void expect_final_state(const struct job *job)
 {
-    int k = arena_snapshot_find(&job->arena, job->steps);
     float state[STATE] = {0};
     float grads[GRADS];
 
-    assert_true(k >= 0);
+    if (job->variety & FUSE) {
+        expect_fused_state(job);
+        return;
+    }
     for (uint64_t step = 0; step < job->steps; step++) {
         for (uint32_t i = 0; i < STATE; i++)
             grads[i * 11 % GRADS] = serial_sum(step, 4, 0, i * 11 % GRADS);
-        update(state, grads);
+        update(state, grads, grads + FIRST);
     }
-    assert_memory_equal(state, arena_snapshot_data(&job->arena, (uint32_t)k), sizeof state);
+    assert_memory_equal(state, snapshot_tensor(job, "state"), sizeof state);
 }
 
 static void undisturbed_ranks_reach_the_serial_state(void **state)
@@ -458,7 +656,7 @@ static void undisturbed_ranks_reach_the_serial_state(void **state)
     struct job job;
 
     (void)state;
-    open_job(&job, 1, 50);
+    open_job(&job, 1, 50, OWN);
     run_job(&job, 0);
     expect_final_state(&job);
     close_job(&job);
@@ -466,14 +664,20 @@ static void undisturbed_ranks_reach_the_serial_state(void **state)
 
 static void killed_ranks_change_no_bit(void **state)
 {
+    static const enum variety varieties[] = {OWN,
+                                             ALLOC,
+                                             READY,
+                                             ALLOC | READY | THREADS | WIDE,
+                                             FUSE | ALLOC | READY,
+                                             FUSE | THREADS | READY};
     uint32_t kills = 0;
 
     (void)state;
-    for (uint32_t seed = 1; seed <= 3; seed++) {
+    for (uint32_t seed = 1; seed <= 2 * sizeof varieties / sizeof varieties[0]; seed++) {
         struct job job;
 
-        open_job(&job, seed, 400);
-        run_job(&job, 60);
+        open_job(&job, seed, 400, varieties[seed % (sizeof varieties / sizeof varieties[0])]);
+        run_job(&job, 40);
         expect_final_state(&job);
         close_job(&job);
         kills += job.kills;

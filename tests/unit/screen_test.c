@@ -206,6 +206,11 @@ static void test_event_texts(void **state)
          "recovered by relaunch, 1 step lost");
     says("{\"event\":\"generation_started\",\"generation\":3,\"world_size\":4,\"workers\":2}",
          "generation 3: 4 ranks, workers 2");
+    says("{\"event\":\"generation_started\",\"generation\":1,\"world_size\":4,\"workers\":2,"
+         "\"arena_bytes\":104857600,\"gradient_bytes\":1048576,\"state_bytes\":3145728}",
+         "generation 1: 4 ranks, workers 2; a host keeps 100 MiB of shared memory: gradients 1.0 "
+         "MiB, "
+         "state 3.0 MiB, the rest for partial sums and snapshots");
     says("{\"event\":\"checkpoint_committed\",\"step\":200}", "checkpoint of step 200 committed");
     says("{\"event\":\"something_new\"}", "something new");
     says("{}", "");

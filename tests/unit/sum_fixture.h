@@ -89,16 +89,18 @@ static inline void assert_same(const void *is, const void *should, size_t count,
 
     for (size_t i = 0; i < count; i++)
         if (memcmp(a + i * size, b + i * size, size) != 0)
-            fail_msg("element %zu of %zu differs on path %s, seed %" PRIu64, i, count,
-                     sum_path_name(sum_path()), seed);
+            fail_msg("element %zu of %zu differs with %s, seed %" PRIu64, i, count,
+                     sum_best()->name, seed);
 }
 
-/* Runs `test` on each path that this processor has. */
+/* Runs `test` with each set of kernels that this processor can run, as sum_best. */
 static inline void on_each_path(void (*test)(void))
 {
-    for (int path = 0; path < SUM_PATHS_; path++)
-        if (sum_path_set((enum sum_path)path))
-            test();
+    for (uint32_t set = 0; sum_set(set) != NULL; set++) {
+        sum_use(sum_set(set));
+        test();
+    }
+    sum_use(NULL);
 }
 
 /* Lengths around vectors, lines and blocks. */

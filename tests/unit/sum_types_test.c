@@ -11,6 +11,20 @@
 #define SEED 20261125u
 #define VALUES 65536u
 
+/* Between float32 and another type, or the same. */
+static void convert(enum sum_dtype from, const void *in, enum sum_dtype to, size_t count, void *out)
+{
+    if (to == SUM_F32)
+        sum_best()->load(from, in, 1.0f, count, out);
+    else
+        sum_best()->store(in, 1.0f, to, count, out);
+}
+
+static size_t size_of(enum sum_dtype dtype)
+{
+    return rk_dtype_size((uint32_t)dtype);
+}
+
 /* ---- conversions ----------------------------------------------------------------------------- */
 
 static bool is_nan16(enum sum_dtype dtype, uint32_t bits)
@@ -40,7 +54,7 @@ static void widen_every_value(enum sum_dtype dtype)
 
     for (uint32_t i = 0; i < VALUES; i++)
         in[i] = (uint16_t)i;
-    sum_convert(dtype, in, SUM_F32, VALUES, out);
+    convert(dtype, in, SUM_F32, VALUES, out);
     for (uint32_t i = 0; i < VALUES; i++) {
         float should = value16(dtype, i);
 
@@ -81,7 +95,7 @@ static void narrow_every_boundary(enum sum_dtype dtype)
             in[4 + i] = -in[i];
             should[4 + i] = (uint16_t)(should[i] | 0x8000);
         }
-        sum_convert(SUM_F32, in, dtype, 8, out);
+        convert(SUM_F32, in, dtype, 8, out);
         assert_same(out, should, 8, sizeof out[0], low);
     }
 }
@@ -97,7 +111,7 @@ static void narrow_specials(enum sum_dtype dtype)
                          0xffff,   (uint16_t)(quiet | (0x234567 >> cut)), 0,        0x8000};
     uint16_t out[sizeof in / sizeof in[0]];
 
-    sum_convert(SUM_F32, in, dtype, sizeof in / sizeof in[0], out);
+    convert(SUM_F32, in, dtype, sizeof in / sizeof in[0], out);
     assert_same(out, should, sizeof in / sizeof in[0], sizeof out[0], 0);
 }
 
@@ -119,11 +133,11 @@ static void convert_any_length(enum sum_dtype from, enum sum_dtype to)
         }
         memset(out, 0x5a, sizeof out);
         memset(should, 0x5a, sizeof should);
-        data += off * sum_size(from);
+        data += off * size_of(from);
         /* one by one, which the tests above know to be right */
         for (size_t i = 0; i < count; i++)
-            sum_convert(from, data + i * sum_size(from), to, 1, should + (off + i) * sum_size(to));
-        sum_convert(from, data, to, count, out + off * sum_size(to));
+            convert(from, data + i * size_of(from), to, 1, should + (off + i) * size_of(to));
+        convert(from, data, to, count, out + off * size_of(to));
         assert_same(out, should, sizeof out, 1, SEED + c);
     }
 }
@@ -137,9 +151,10 @@ static void convert_all(void)
         narrow_every_boundary(types[t]);
         narrow_specials(types[t]);
     }
-    for (int from = 0; from < 3; from++)
-        for (int to = 0; to < 3; to++)
-            convert_any_length(types[from], types[to]);
+    for (int t = 0; t < 3; t++) {
+        convert_any_length(types[t], SUM_F32);
+        convert_any_length(SUM_F32, types[t]);
+    }
 }
 
 static void conversions_round_to_nearest_even(void **state)
@@ -148,17 +163,13 @@ static void conversions_round_to_nearest_even(void **state)
     on_each_path(convert_all);
 }
 
-static void types_have_the_numbers_and_sizes_of_the_layout(void **state)
+static void types_have_the_numbers_of_the_layout(void **state)
 {
     (void)state;
     assert_int_equal(SUM_F32, RK_F32);
     assert_int_equal(SUM_F64, RK_F64);
     assert_int_equal(SUM_F16, RK_F16);
     assert_int_equal(SUM_BF16, RK_BF16);
-    assert_int_equal(sum_size(SUM_F32), rk_dtype_size(RK_F32));
-    assert_int_equal(sum_size(SUM_F64), rk_dtype_size(RK_F64));
-    assert_int_equal(sum_size(SUM_F16), rk_dtype_size(RK_F16));
-    assert_int_equal(sum_size(SUM_BF16), rk_dtype_size(RK_BF16));
     assert_string_equal(rk_dtype_name(RK_F16), "f16");
     assert_string_equal(rk_dtype_name(RK_BF16), "bf16");
 }
@@ -167,7 +178,7 @@ static void types_have_the_numbers_and_sizes_of_the_layout(void **state)
 
 static void pack_once(size_t count, uint64_t seed)
 {
-    static float in[MOST + 1], residual[MOST + 1], left[MOST + 1], unpacked[MOST + 1];
+    static float in[MOST + 1], residual[MOST + 1], left[MOST + 1];
     static uint16_t out[MOST + 1], should[MOST + 1];
     uint64_t random = seed;
 
@@ -181,16 +192,13 @@ static void pack_once(size_t count, uint64_t seed)
         if (i >= count)
             continue;
         total = one_nan(in[i] + residual[i]);
-        sum_convert(SUM_F32, &total, SUM_BF16, 1, &should[i]);
+        convert(SUM_F32, &total, SUM_BF16, 1, &should[i]);
         sent = isnan(total) ? total : value16(SUM_BF16, should[i]);
         left[i] = isfinite(sent) ? total - sent : 0.0f;
     }
-    sum_bf16_pack(in, residual, count, out);
+    sum_best()->pack_bf16(in, residual, count, out);
     assert_same(out, should, MOST + 1, sizeof out[0], seed);
     assert_same(residual, left, MOST + 1, sizeof residual[0], seed);
-    sum_bf16_unpack(out, count, unpacked);
-    sum_convert(SUM_BF16, out, SUM_F32, count, in);
-    assert_same(unpacked, in, count, sizeof in[0], seed);
 }
 
 static void pack_all(void)
@@ -217,14 +225,14 @@ static void residuals_arrive_later(void **state)
         uint16_t packed;
         float unpacked;
 
-        sum_bf16_pack(&in, &residual, 1, &packed);
-        sum_bf16_unpack(&packed, 1, &unpacked);
+        sum_best()->pack_bf16(&in, &residual, 1, &packed);
+        convert(SUM_BF16, &packed, SUM_F32, 1, &unpacked);
         arrived += (double)unpacked;
     }
     assert_true(fabs(arrived - 1000.0 * (double)in) < 0.01);
     /* an overflow does not stay */
     in = INFINITY;
-    sum_bf16_pack(&in, &residual, 1, &(uint16_t){0});
+    sum_best()->pack_bf16(&in, &residual, 1, &(uint16_t){0});
     assert_true(residual == 0.0f);
 }
 
@@ -258,7 +266,7 @@ static void grow(struct forest *forest, struct tree_node node)
         grow(forest, right);
         return;
     }
-    data = malloc(forest->count * sum_size(dtype) + 1);
+    data = malloc(forest->count * size_of(dtype) + 1);
     assert_non_null(data);
     for (size_t i = 0; i < forest->count; i++) {
         if (dtype == SUM_F64)
@@ -268,7 +276,7 @@ static void grow(struct forest *forest, struct tree_node node)
         else
             data[i] = (uint16_t)draw(&forest->seed);
     }
-    forest->part[forest->parts++] = tree_part_of(node, dtype, weight, data);
+    forest->part[forest->parts++] = tree_part_typed(node, data, (uint32_t)dtype, weight);
 }
 
 static void fell(struct forest *forest)
@@ -285,7 +293,7 @@ static float part_float(const struct tree_part *part, size_t i)
     if (part->dtype == SUM_F32)
         memcpy(&value, (const float *)part->data + i, sizeof value);
     else
-        sum_convert(part->dtype, (const uint16_t *)part->data + i, SUM_F32, 1, &value);
+        convert(part->dtype, (const uint16_t *)part->data + i, SUM_F32, 1, &value);
     return part->weight == 1.0f ? value : one_nan(part->weight * value);
 }
 
@@ -314,7 +322,7 @@ static double define(const struct forest *forest, struct tree_node node, size_t 
 }
 
 /* Sums elements from .. from + count - 1 on the path, in place of part `over` if there is one. */
-static void check_sum(const struct forest *forest, size_t from, size_t count, int over,
+static void check_sum(const struct forest *forest, size_t from, size_t count, int over, bool stream,
                       const char *should)
 {
     size_t size = forest->wide ? sizeof(double) : sizeof(float);
@@ -330,7 +338,7 @@ static void check_sum(const struct forest *forest, size_t from, size_t count, in
     if (forest->wide)
         tree_sum64(copy.part, copy.parts, copy.root, from, count, (double *)(void *)own);
     else
-        tree_sum(copy.part, copy.parts, copy.root, from, count, (float *)(void *)own);
+        tree_sum(copy.part, copy.parts, copy.root, from, count, stream, (float *)(void *)own);
     assert_same(own + from * size, should, count, size, forest->seed);
     for (size_t i = 0; over < 0 && i < from * size; i++)
         assert_int_equal(own[i], 0x5a);
@@ -365,16 +373,15 @@ static void sum_one_forest(uint64_t seed)
         /* a copy keeps NaN as they are, but float64 makes them quiet */
         if (forest.parts == 1 && !forest.wide)
             narrow = part_float(&forest.part[0], from + i);
-        memcpy(should + i * sum_size(space), forest.wide ? (void *)&value : (void *)&narrow,
-               sum_size(space));
+        memcpy(should + i * size_of(space), forest.wide ? (void *)&value : (void *)&narrow,
+               size_of(space));
     }
-    for (int path = 0; path < SUM_PATHS_; path++) {
-        if (!sum_path_set((enum sum_path)path))
-            continue;
-        check_sum(&forest, from, count, -1, should);
+    for (uint32_t set = 0; sum_set(set) != NULL; set++) {
+        sum_use(sum_set(set));
+        check_sum(&forest, from, count, -1, set % 2 == 0, should);
         for (uint32_t p = 0; p < forest.parts; p++)
             if (forest.part[p].dtype == space)
-                check_sum(&forest, from, count, (int)p, should);
+                check_sum(&forest, from, count, (int)p, false, should);
     }
     free(should);
     fell(&forest);
@@ -388,10 +395,10 @@ static void sums_of_random_trees_are_those_of_the_definition(void **state)
     print_message("seeds %u to %u\n", SEED, SEED + 299);
 }
 
-/* Big enough for stores past the caches, from an element in the middle of a line. */
+/* Past the caches, from an element in the middle of a line. */
 static void check_big(uint32_t parts, bool halves)
 {
-    size_t count = SUM_STREAM_BYTES / sizeof(float) + 1003;
+    size_t count = 100003;
     struct forest forest = {.parts = parts, .count = count, .seed = SEED + parts};
     float *should = malloc(count * sizeof *should);
     uint64_t random = SEED;
@@ -410,9 +417,10 @@ static void check_big(uint32_t parts, bool halves)
     }
     for (size_t i = 3; i < count - 5; i++)
         should[i] = (float)define(&forest, forest.root, i);
-    for (int path = 0; path < SUM_PATHS_; path++)
-        if (sum_path_set((enum sum_path)path))
-            check_sum(&forest, 3, count - 8, -1, (const char *)(should + 3));
+    for (uint32_t set = 0; sum_set(set) != NULL; set++) {
+        sum_use(sum_set(set));
+        check_sum(&forest, 3, count - 8, -1, true, (const char *)(should + 3));
+    }
     free(should);
     fell(&forest);
 }
@@ -428,7 +436,7 @@ static void big_sums_are_those_of_the_definition(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(types_have_the_numbers_and_sizes_of_the_layout),
+        cmocka_unit_test(types_have_the_numbers_of_the_layout),
         cmocka_unit_test(conversions_round_to_nearest_even),
         cmocka_unit_test(what_a_bfloat_loses_is_the_residual),
         cmocka_unit_test(residuals_arrive_later),

@@ -36,13 +36,55 @@ static int make_folder(struct agent *agent, struct child *child, uint64_t number
     return rc;
 }
 
-/* Where mpirun and daemons say what goes wrong; -1: nowhere. */
+/* Where mpirun and daemons say what goes wrong. */
+static void log_path(const struct agent *agent, uint32_t job, char path[AGENT_PATH + 64])
+{
+    snprintf(path, AGENT_PATH + 64, "%s/carriers-%u.log", agent->options->log_dir, job);
+}
+
+/* -1: nowhere. */
 static int open_log(const struct agent *agent, uint32_t job)
 {
     char path[AGENT_PATH + 64];
 
-    snprintf(path, sizeof path, "%s/carriers-%u.log", agent->options->log_dir, job);
+    log_path(agent, job, path);
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+}
+
+/* The last line with letters in it of the end of an open file. */
+static void last_line(int file, char *line, size_t size)
+{
+    char text[4096];
+    off_t end = lseek(file, 0, SEEK_END);
+    off_t from = end > (off_t)sizeof text - 1 ? end - (off_t)sizeof text + 1 : 0;
+    ssize_t got = pread(file, text, sizeof text - 1, from);
+    char *rest = NULL;
+
+    line[0] = '\0';
+    text[got > 0 ? got : 0] = '\0';
+    for (char *one = strtok_r(text, "\n", &rest); one != NULL; one = strtok_r(NULL, "\n", &rest))
+        if (strpbrk(one, "abcdefghijklmnopqrstuvwxyz") != NULL)
+            snprintf(line, size, "%s", one + strspn(one, " \t"));
+}
+
+void carriers_last_words(const struct agent *agent, const struct child *child,
+                         char words[CARRIER_WORDS])
+{
+    const char *who = child->kind == CHILD_MPIRUN ? "mpirun" : "mpirun's daemon";
+    char line[CARRIER_WORDS / 2] = "";
+    char path[AGENT_PATH + 64];
+    int file;
+
+    log_path(agent, child->job, path);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        last_line(file, line, sizeof line);
+        close(file);
+    }
+    if (line[0] == '\0')
+        snprintf(words, CARRIER_WORDS, "%s ended", who);
+    else
+        snprintf(words, CARRIER_WORDS, "%s ended; %.*s says last: %s", who, 200, path, line);
 }
 
 static int start(struct agent *agent, struct child *child, const struct carrier_command *command,

@@ -68,8 +68,10 @@ static void finish(struct agent *agent, struct child *child)
         storage_report(agent, child); /* what is still in its pipe */
         storage_done(agent, child);
     } else if (agent->end == AGENT_RUNS && child->job >= agent->newest_job) {
-        say_carrier(agent, child->job, false, child->pid,
-                    child->kind == CHILD_MPIRUN ? "mpirun ended" : "mpirun's daemon ended");
+        char why[CARRIER_WORDS];
+
+        carriers_last_words(agent, child, why);
+        say_carrier(agent, child->job, false, child->pid, why);
     }
     child_free(child);
 }

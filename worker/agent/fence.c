@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "worker/agent/process.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -18,43 +19,62 @@
 
 static void on_dead(struct agent *agent, struct watch *watch, uint32_t events)
 {
+    struct fence_target *target = watch_owner(watch, struct fence_target, watch);
     (void)events;
+
     watch_drop(agent, watch);
+    target->pid = 0;
     agent->freeze.waiting--;
 }
 
 static bool is_target(const struct freeze *freeze, pid_t pid)
 {
     for (uint32_t i = 0; i < AGENT_FENCES; i++)
-        if (freeze->target[i].watch.fd >= 0 && freeze->target[i].pid == pid)
+        if (freeze->target[i].pid == pid)
             return true;
     return false;
+}
+
+/* Takes hold of a target and kills it unless it gets a moment.  A process that cannot be looked at,
+ * since descriptors have run out, is not taken for dead: it stays a target, and the freeze waits.
+ */
+static void seize(struct agent *agent, struct fence_target *target)
+{
+    int pidfd = process_open(target->pid, target->start);
+
+    if (pidfd == RK_EUNAVAILABLE)
+        return;
+    if (pidfd == RK_ENOENT) {
+        target->pid = 0;
+        agent->freeze.waiting--;
+        return;
+    }
+    if (target->kill_at == 0)
+        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    /* where this fails nothing tells of its end: the next turn looks again */
+    (void)watch_add(agent, &target->watch, pidfd, EPOLLIN, on_dead);
 }
 
 static void add_target(struct agent *agent, pid_t pid, uint64_t start, uint64_t grace)
 {
     struct freeze *freeze = &agent->freeze;
-    uint32_t i = 0;
+    struct fence_target *target = freeze->target;
 
     if (pid <= 1 || pid == agent->pid || pid == agent->warden_pid || is_target(freeze, pid))
         return;
-    int pidfd = process_open(pid, start);
-    if (pidfd < 0)
-        return; /* dead already */
-    while (i < AGENT_FENCES && freeze->target[i].watch.fd >= 0)
-        i++;
-    if (i == AGENT_FENCES || grace == 0)
-        pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-    if (i == AGENT_FENCES) {
-        rk_error_log("more processes are to be fenced than the arena has room for");
-        watch_drop(agent, &(struct watch){.fd = pidfd});
-        return;
+    while (target->pid != 0) {
+        target++; /* there is one for each process that an arena knows */
+        assert(target < freeze->target + AGENT_FENCES);
     }
-    struct fence_target *target = &freeze->target[i];
     target->pid = pid;
+    target->start = start;
     target->kill_at = grace == 0 ? 0 : agent->now + grace;
-    if (watch_add(agent, &target->watch, pidfd, EPOLLIN, on_dead) == 0)
-        freeze->waiting++;
+    freeze->waiting++;
+    seize(agent, target);
+    if (target->pid != 0 && target->watch.fd < 0)
+        rk_error_log("process %d is to be fenced and cannot be looked at: the job stands still "
+                     "until it can; raise the limit of open files (ulimit -n)",
+                     (int)pid);
 }
 
 void fence_begin(struct agent *agent, uint64_t id)
@@ -85,6 +105,10 @@ void fence_look(struct agent *agent)
     for (uint32_t i = 0; agent->freeze.waiting > 0 && i < AGENT_FENCES; i++) {
         struct fence_target *target = &agent->freeze.target[i];
 
+        if (target->pid == 0)
+            continue;
+        if (target->watch.fd < 0)
+            seize(agent, target);
         if (target->watch.fd < 0 || target->kill_at == 0 || agent->now < target->kill_at)
             continue;
         pidfd_send_signal(target->watch.fd, SIGKILL, NULL, 0);

@@ -49,15 +49,21 @@ bool process_read(pid_t pid, struct process_facts *facts)
 int process_open(pid_t pid, uint64_t start)
 {
     struct process_facts facts;
+    int rc = 0;
 
     if (pid <= 0)
-        return -1;
+        return RK_ENOENT;
     int fd = pidfd_open(pid, 0); /* close-on-exec by itself */
-    if (fd >= 0 && start != 0 && (!process_read(pid, &facts) || facts.start != start)) {
+    if (fd < 0)
+        return errno == ESRCH || errno == EINVAL ? RK_ENOENT : RK_EUNAVAILABLE;
+    errno = 0;
+    if (start != 0 && !process_read(pid, &facts))
+        rc = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? RK_EUNAVAILABLE : RK_ENOENT;
+    else if (start != 0 && facts.start != start)
+        rc = RK_ENOENT;
+    if (rc != 0)
         close(fd);
-        return -1;
-    }
-    return fd;
+    return rc != 0 ? rc : fd;
 }
 
 bool process_descends(pid_t pid, pid_t ancestor)

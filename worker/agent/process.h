@@ -21,7 +21,9 @@ struct process_facts {
 /* False when there is no such process. */
 bool process_read(pid_t pid, struct process_facts *facts);
 
-/* A close-on-exec pidfd of `pid`, or -1.  With start != 0 the process must have that start time. */
+/* A close-on-exec pidfd of `pid`.  With start != 0 the process must have that start time.
+ * RK_ENOENT: there is no such process (any more).  RK_EUNAVAILABLE: there may be; it could not be
+ * looked at, for want of descriptors or memory. */
 int process_open(pid_t pid, uint64_t start);
 
 /* Whether `pid` is `ancestor` or descends from it, by the parents that /proc names. */

@@ -146,6 +146,18 @@ static uint64_t layout_batch(const struct agent *agent)
     return layout == NULL ? 0 : layout->batch;
 }
 
+/* What the arena takes for the seats that have memory. */
+static uint64_t footprint(const struct agent *agent)
+{
+    const struct arena_header *header = agent->arena.header;
+    const struct rk_layout *layout = arena_layout(&agent->arena);
+    uint32_t seats = 0;
+
+    for (uint32_t s = 0; s < ARENA_SEATS; s++)
+        seats += atomic_load(&header->seat[s].allocated);
+    return layout == NULL ? 0 : arena_host_bytes(layout, header->shards, seats);
+}
+
 /* ---- hello, heartbeat -------------------------------------------------------------------------
  */
 
@@ -194,6 +206,8 @@ void say_heartbeat(struct agent *agent)
     heartbeat.snapshot_step = room.snapshot;
     heartbeat.carrier_bytes = atomic_load(&agent->arena.header->carrier.bytes);
     heartbeat.batch = layout_batch(agent);
+    heartbeat.gradient_bytes = agent->arena.header->grad_bytes;
+    heartbeat.arena_bytes = footprint(agent);
     say(agent, RK__ENVELOPE__BODY_HEARTBEAT, &heartbeat);
 }
 

@@ -130,9 +130,10 @@ struct child {
  */
 
 struct fence_target {
-    struct watch watch; /* pidfd; fd -1: free */
-    pid_t pid;
-    uint64_t kill_at; /* a warden gets a moment to take everything below it along; 0: killed */
+    struct watch watch; /* pidfd; fd -1: it could not be opened yet */
+    pid_t pid;          /* 0: free */
+    uint64_t start;     /* of /proc/PID/stat */
+    uint64_t kill_at;   /* a warden gets a moment to take everything below it along; 0: killed */
 };
 
 struct freeze {
@@ -311,6 +312,10 @@ void fence_look(struct agent *agent);
 /* carriers.c */
 void agent_carriers_start(struct agent *agent, uint32_t job, char **hosts, size_t count);
 void carriers_stop(struct agent *agent, uint32_t job);
+#define CARRIER_WORDS 480u
+/* Why mpirun or a daemon of it has ended, as far as their log tells; for people. */
+void carriers_last_words(const struct agent *agent, const struct child *child,
+                         char words[CARRIER_WORDS]);
 void agent_carriers_rsh(struct agent *agent, uint64_t request, uint64_t from, const char *command,
                         uint32_t job);
 void carriers_rsh_done(struct agent *agent, uint64_t request, int code, const char *why);

@@ -199,12 +199,8 @@ static void parse_tensor(struct scan *scan, struct rk_tensor *tensor)
     end_line(scan);
 }
 
-static uint64_t align_up(uint64_t bytes)
-{
-    return (bytes + RK_LAYOUT_ALIGN - 1) & ~(RK_LAYOUT_ALIGN - 1);
-}
-
-/* Makes the layout's header for the tensors; its sums are then checked against them. */
+/* Makes the layout's header for the tensors; its sums are then checked against them.  A checkpoint
+ * holds no gradients: where they lay is the affair of the program that wrote it. */
 static void make_layout(struct scan *scan, struct manifest *m, const struct rk_tensor *tensor,
                         uint32_t count)
 {
@@ -222,11 +218,12 @@ static void make_layout(struct scan *scan, struct manifest *m, const struct rk_t
     layout->seed = m->run.seed;
     layout->batch = m->run.batch;
     for (uint32_t t = 0; t < count; t++) {
-        layout->tensor[t] = tensor[t];
-        if (tensor[t].kind == RK_TENSOR_STATE)
-            layout->state_bytes += align_up(tensor[t].bytes);
-        else
-            layout->grad_count += tensor[t].bytes / sizeof(float);
+        struct rk_tensor placed = tensor[t];
+
+        if (rk_dtype_size(placed.dtype) != 0 &&
+            (placed.kind == RK_TENSOR_STATE || rk_layout_grad_size(placed.dtype) != 0))
+            rk_layout_place(layout, &placed);
+        layout->tensor[t] = placed.kind == RK_TENSOR_STATE ? tensor[t] : placed;
     }
     m->layout = layout;
     if (rk_layout_check(layout, size, NULL) != 0)
