@@ -4,6 +4,8 @@
  *   VECTOR_BYTES   16, 32 or 64          KERNELS, KERNELS_NAME   the table and its name
  *   VF_STREAM(p, v)                      a store past the caches, p aligned to the vector
  *   VF_NAN(v, nan), VD_NAN(v, nan)       v, with `nan` wherever v is NaN
+ *   VU_WHERE_NAN(v, yes, no)             yes in the lanes where v is NaN
+ *   VU_NARROW(v)                         the lower halves of lanes whose upper ones are 0
  *   VF_SQRT(v)                           the correctly rounded root
  *   VF_FROM_HALF(h), VF_TO_HALF(v)       float16, as sum.h says
  *
@@ -158,8 +160,7 @@ ALWAYS vh to_bfloat(vf v)
     vu rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
     vu nan = bits >> 16 | 0x40u;
 
-    return __builtin_convertvector(
-        choose((vi)(bits & 0x7fffffffu) > 0x7f800000, nan, rounded) & 0xffffu, vh);
+    return VU_NARROW(VU_WHERE_NAN(v, nan, rounded));
 }
 
 /* Weight 1 changes no bit, of a NaN neither. */

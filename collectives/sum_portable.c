@@ -12,6 +12,8 @@
 #define KERNELS_NAME "portable"
 #define VF_NAN(v, nan) (vf) choose((vi)((v) == (v)), (vu)(v), (vu)(nan))
 #define VD_NAN(v, nan) (vd) choose((vi)((v) == (v)), (vu)(v), (vu)(nan))
+#define VU_WHERE_NAN(v, yes, no) choose((vi)((v) != (v)), yes, no)
+#define VU_NARROW(v) __builtin_convertvector(v, vh)
 #define VF_SQRT(v) root_of(v)
 #define VF_FROM_HALF(h) from_half(h)
 #define VF_TO_HALF(v) to_half(v)
