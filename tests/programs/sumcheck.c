@@ -5,7 +5,11 @@
  * state keeps a history: `weights` moves by every sum, `history` hashes every sum of a few
  * elements, `steps` counts.  With --verify-state the state is compared at the start and at the end
  * with one computed serially from nothing, so that a step lost, repeated or resumed from the wrong
- * state shows.  A wrong sum or state: a line on stderr and exit code 99. */
+ * state shows.  A wrong sum or state: a line on stderr and exit code 99.
+ *
+ * --memory says where things lie: `own`; `arena`, gradients of rk_alloc, said to be ready piece by
+ * piece from the end; `fused`, weights in the arena too, made from the sums where these are made
+ * (then there is no history, which needs whole sums). */
 #include "tests/programs/values.h"
 #include "worker/reknit.h"
 
@@ -22,13 +26,21 @@
 #define EXIT_USAGE 64
 #define PROBES 16u /* elements that are checked, and that have a history */
 
+enum memory { OWN, ARENA, FUSED };
+static const char *const memory_names[] = {"own", "arena", "fused"};
+
 struct run {
-    uint64_t grad_kb, steps, pace_us, seed, batch, print_every;
+    enum memory memory;
+    uint64_t grad_kb, steps, pace_us, seed, batch, print_every, bucket_kb;
     int check_all, verify_state;
 
     struct rk_session *session;
     uint64_t count; /* gradient elements */
+    uint64_t first; /* of them in the first of two gradients */
     float *gradient, *weights;
+    float *piece[2];    /* where the two gradients lie */
+    uint32_t shared[2]; /* FUSED: numbers of the weights that belong to them */
+    int wrong;          /* FUSED: what a slice found */
     uint64_t history[PROBES], probe[PROBES];
     int64_t steps_in_state;
     uint64_t checked, reformed;
@@ -43,10 +55,17 @@ static uint32_t bits_of(float x)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-static int check_element(struct run *run, uint64_t step, uint64_t element)
+/* The sum that rk_gradients_wait left. */
+static float sum_at(const struct run *run, uint64_t element)
+{
+    const uint32_t which = element >= run->first;
+    const float *sum = rk_result(run->session, which);
+    return sum[element - (which ? run->first : 0)];
+}
+
+static int check_value(struct run *run, uint64_t step, uint64_t element, float got)
 {
     const float want = value_sum(run->seed, step, 0, rk_shards(run->session), element);
-    const float got = run->gradient[element];
     run->checked++;
     if (bits_of(want) == bits_of(got))
         return 0;
@@ -64,7 +83,8 @@ static int check_sums(struct run *run, uint64_t step)
     const uint64_t elements = run->check_all ? run->count : PROBES;
     int code = 0;
     for (uint64_t i = 0; i < elements && code == 0; i++)
-        code = check_element(run, step, run->check_all ? i : run->probe[i]);
+        code = check_value(run, step, run->check_all ? i : run->probe[i],
+                           sum_at(run, run->check_all ? i : run->probe[i]));
     return code;
 }
 
@@ -76,6 +96,32 @@ static uint64_t history_after(uint64_t history, uint64_t step, float sum)
 static float weight_after(float weight, float sum)
 {
     return weight - 0.01f * sum;
+}
+
+static float weight_at(const struct run *run, uint64_t element)
+{
+    const uint32_t which = element >= run->first;
+    const float *weights = run->weights + (which ? run->first : 0);
+    if (run->memory == FUSED)
+        weights = rk_state(run->session, run->shared[which]);
+    return weights[element - (which ? run->first : 0)];
+}
+
+/* FUSED: checks the probes in a slice and makes its weights. */
+static int update_slice(void *context, struct rk_session *session, const struct rk_slice *slice)
+{
+    struct run *run = context;
+    const uint64_t start = slice->first + (slice->gradient ? run->first : 0);
+    const float *sum = slice->sum;
+    const float *now = rk_state(session, run->shared[slice->gradient]);
+    float *next = rk_next_state(session, run->shared[slice->gradient]);
+    for (uint64_t i = 0; i < slice->count; i++)
+        next[slice->first + i] = weight_after(now[slice->first + i], sum[i]);
+    for (uint64_t i = 0; i < PROBES && run->wrong == 0; i++)
+        if (run->probe[i] >= start && run->probe[i] < start + slice->count)
+            run->wrong = check_value(run, (uint64_t)run->steps_in_state, run->probe[i],
+                                     sum[run->probe[i] - start]);
+    return 0;
 }
 
 /* Compares the state with that of `step` steps taken serially from the start. */
@@ -96,8 +142,8 @@ static int check_state(const struct run *run, uint64_t step, const char *when)
             history = history_after(history, s, sum);
             weight = weight_after(weight, sum);
         }
-        const float got = run->weights[run->probe[i]];
-        if (history == run->history[i] && bits_of(weight) == bits_of(got))
+        const float got = weight_at(run, run->probe[i]);
+        if ((run->memory == FUSED || history == run->history[i]) && bits_of(weight) == bits_of(got))
             continue;
         fprintf(stderr,
                 "sumcheck: WRONG STATE: rank %" PRIu32 " %s, step %" PRIu64 ", element %" PRIu64
@@ -117,6 +163,35 @@ static int failed(const struct run *run, const char *call)
     return EXIT_FAILURE;
 }
 
+/* Says that elements from .. to - 1 of the whole are final. */
+static int say_ready(struct run *run, uint64_t from, uint64_t to)
+{
+    const uint64_t border = from > run->first ? from : to < run->first ? to : run->first;
+    int rc = 0;
+    if (border > from)
+        rc = rk_ready_range(run->session, 0, from, border - from);
+    if (rc == 0 && to > border)
+        rc = rk_ready_range(run->session, 1, border - run->first, to - border);
+    return rc;
+}
+
+/* The shard's gradient; in the arena from the end on, most of it said to be ready as it comes. */
+static int fill(struct run *run, uint64_t step, int64_t shard)
+{
+    const uint64_t key = value_key(run->seed, step, (uint64_t)shard);
+    const uint64_t piece = run->count / 7 + 1;
+    for (uint64_t to = run->count; to > 0;) {
+        const uint64_t from = to > piece ? to - piece : 0;
+        for (uint64_t i = from; i < to; i++)
+            *(i < run->first ? &run->piece[0][i] : &run->piece[1][i - run->first]) =
+                value_gradient(key, i);
+        if (run->memory != OWN && from % 5 != 1 && say_ready(run, from, to) != 0)
+            return failed(run, "rk_ready_range");
+        to = from;
+    }
+    return 0;
+}
+
 static int compute_shards(struct run *run, uint64_t step)
 {
     int64_t shard;
@@ -126,23 +201,24 @@ static int compute_shards(struct run *run, uint64_t step)
                     rk_shards(run->session));
             return EXIT_WRONG;
         }
-        const uint64_t key = value_key(run->seed, step, (uint64_t)shard);
-        for (uint64_t i = 0; i < run->count; i++)
-            run->gradient[i] = value_gradient(key, i);
+        int code = fill(run, step, shard);
+        if (code)
+            return code;
         if (rk_shard_done(run->session) < 0)
             return failed(run, "rk_shard_done");
         /* The memory is ours again: what is left here must not show in any sum. */
-        memset(run->gradient, 0xff, run->count * sizeof(float));
+        if (run->memory == OWN)
+            memset(run->gradient, 0xff, run->count * sizeof(float));
     }
     return shard == -1 ? 0 : failed(run, "rk_shard_next");
 }
 
 static void update(struct run *run, uint64_t step)
 {
-    for (uint64_t i = 0; i < run->count; i++)
-        run->weights[i] = weight_after(run->weights[i], run->gradient[i]);
-    for (uint64_t i = 0; i < PROBES; i++)
-        run->history[i] = history_after(run->history[i], step, run->gradient[run->probe[i]]);
+    for (uint64_t i = 0; i < run->count && run->memory != FUSED; i++)
+        run->weights[i] = weight_after(run->weights[i], sum_at(run, i));
+    for (uint64_t i = 0; i < PROBES && run->memory != FUSED; i++)
+        run->history[i] = history_after(run->history[i], step, sum_at(run, run->probe[i]));
     run->steps_in_state++;
 }
 
@@ -170,7 +246,7 @@ static int take_step(struct run *run, uint64_t *step)
     }
     if (rc < 0)
         return failed(run, "rk_gradients_wait");
-    code = check_sums(run, *step);
+    code = run->memory == FUSED ? run->wrong : check_sums(run, *step);
     if (code)
         return code;
     update(run, *step);
@@ -186,6 +262,8 @@ static int loop(struct run *run)
     uint64_t step = 0;
     if (rk_restore(run->session, &step) < 0)
         return failed(run, "rk_restore");
+    if (run->memory == FUSED && rk_fuse(run->session, update_slice, run) < 0)
+        return failed(run, "rk_fuse");
     int code = check_state(run, step, "after rk_restore");
     while (code == 0 && step < run->steps) {
         int rc = rk_step_begin(run->session, &step);
@@ -210,22 +288,29 @@ static int loop(struct run *run)
 static int register_all(struct run *run)
 {
     struct rk_session *s = run->session;
-    const uint64_t first = run->count / 3;
+    const uint64_t count[2] = {run->first, run->count - run->first};
+    static const char *const names[] = {"first", "second"};
     int rc = rk_register_state(s, "steps", &run->steps_in_state, RK_I64, 0, NULL);
-    if (rc == 0)
+    if (rc == 0 && run->memory != FUSED)
         rc = rk_register_state(s, "weights", run->weights, RK_F32, 1, &run->count);
     if (rc == 0)
         rc = rk_register_state(s, "history", run->history, RK_U64, 1, (uint64_t[]){PROBES});
-    if (rc == 0)
-        rc = rk_register_gradient(s, "first", run->gradient, first);
-    if (rc == 0)
-        rc = rk_register_gradient(s, "second", run->gradient + first, run->count - first);
+    for (int k = 0; k < 2 && rc == 0; k++) {
+        if (run->memory == FUSED)
+            rc = rk_alloc_state(s, names[k], NULL, RK_F32, 1, &count[k], &run->shared[k]);
+        run->piece[k] = run->gradient + (k ? run->first : 0);
+        if (rc == 0 && run->memory == OWN)
+            rc = rk_register_gradient(s, names[k], run->piece[k], count[k]);
+        else if (rc == 0)
+            rc = rk_alloc(s, names[k], RK_F32, count[k], (void **)&run->piece[k]);
+    }
     return rc == 0 ? 0 : failed(run, "registering");
 }
 
 static int allocate(struct run *run)
 {
     run->count = run->grad_kb * 256;
+    run->first = run->count / 3;
     run->gradient = calloc(run->count, sizeof(float));
     run->weights = calloc(run->count, sizeof(float));
     /* The first element, the last, and those between at even distances. */
@@ -239,25 +324,39 @@ static int usage(const char *argument)
     fprintf(stderr,
             "sumcheck: %s: not understood\nusage: sumcheck [--grad-kb N] [--steps N] [--pace-us N] "
             "[--seed N] [--batch N]\n                [--check-all] [--verify-state] "
-            "[--print-every N]\n",
+            "[--print-every N] [--memory own|arena|fused] "
+            "[--bucket-kb N]\n",
             argument);
     return EXIT_USAGE;
 }
 
+static int memory_read(struct run *run, const char *name)
+{
+    for (int m = OWN; m <= FUSED; m++)
+        if (strcmp(name, memory_names[m]) == 0) {
+            run->memory = (enum memory)m;
+            return 0;
+        }
+    return -1;
+}
+
 static int options_read(struct run *run, int argc, char **argv)
 {
-    enum { NUMBERS = 6 };
+    enum { NUMBERS = 7 };
     static const struct option names[] = {{"grad-kb", required_argument, NULL, 0},
                                           {"steps", required_argument, NULL, 1},
                                           {"pace-us", required_argument, NULL, 2},
                                           {"seed", required_argument, NULL, 3},
                                           {"batch", required_argument, NULL, 4},
                                           {"print-every", required_argument, NULL, 5},
-                                          {"check-all", no_argument, NULL, 6},
-                                          {"verify-state", no_argument, NULL, 7},
+                                          {"bucket-kb", required_argument, NULL, 6},
+                                          {"check-all", no_argument, NULL, 7},
+                                          {"verify-state", no_argument, NULL, 8},
+                                          {"memory", required_argument, NULL, 9},
                                           {NULL, 0, NULL, 0}};
-    uint64_t *const numbers[NUMBERS] = {&run->grad_kb, &run->steps, &run->pace_us,
-                                        &run->seed,    &run->batch, &run->print_every};
+    uint64_t *const numbers[NUMBERS] = {&run->grad_kb,  &run->steps, &run->pace_us,
+                                        &run->seed,     &run->batch, &run->print_every,
+                                        &run->bucket_kb};
     int which;
     while ((which = getopt_long(argc, argv, "", names, NULL)) != -1) {
         char *end = NULL;
@@ -267,8 +366,10 @@ static int options_read(struct run *run, int argc, char **argv)
             *numbers[which] = strtoull(optarg, &end, 10);
         if (which < NUMBERS && (*end || end == optarg))
             return usage(optarg);
-        run->check_all |= which == 6;
-        run->verify_state |= which == 7;
+        run->check_all |= which == 7;
+        run->verify_state |= which == 8;
+        if (which == 9 && memory_read(run, optarg))
+            return usage(optarg);
     }
     if (optind < argc)
         return usage(argv[optind]);
@@ -285,8 +386,10 @@ int main(int argc, char **argv)
         return code;
     setvbuf(stdout, NULL, _IOLBF, 0);
     code = allocate(&run);
-    const struct rk_options options = {
-        .struct_size = sizeof options, .seed = run.seed, .batch = run.batch};
+    const struct rk_options options = {.struct_size = sizeof options,
+                                       .seed = run.seed,
+                                       .batch = run.batch,
+                                       .bucket_bytes = run.bucket_kb << 10};
     if (code == 0 && rk_join(&options, &run.session) < 0)
         code = EXIT_FAILURE;
     if (code == 0) {
