@@ -4,9 +4,6 @@
 #include <assert.h>
 #include <string.h>
 
-/* Elements summed at a time: partial sums of all levels stay in the first-level cache. */
-#define BLOCK 512u
-
 uint32_t tree_log2(uint32_t shards)
 {
     return (uint32_t)__builtin_ctz(shards);
@@ -81,127 +78,70 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
     }
 }
 
-/* One open node on the way through the parts: its value lies in `value`, or still in the part. */
-struct open_node {
-    struct tree_node node;
-    const float *value;
-};
-
-static bool are_siblings(struct tree_node left, struct tree_node right)
+/* The parts in their order from element `from` on, each with the joins that it makes possible. */
+static void list_terms(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                       size_t from, struct sum_term *list)
 {
-    return left.level == right.level && left.index % 2 == 0 && left.index + 1 == right.index;
-}
+    struct tree_node open[TREE_MAX_LEVEL + 2];
+    uint32_t depth = 0;
 
-/* Joins the two topmost open nodes while they are siblings: into scratch, but what is the last
- * addition of all into `out`, unless that is NULL because more parts follow. */
-static uint32_t join_top(const struct sum_kernels *sum, struct open_node *open, uint32_t depth,
-                         size_t count, float scratch[][BLOCK], bool stream, float *out)
-{
-    while (depth >= 2 && are_siblings(open[depth - 2].node, open[depth - 1].node)) {
-        struct open_node *left = &open[depth - 2];
-        bool last = depth == 2 && out != NULL;
-        float *into = last ? out : scratch[depth - 2];
+    for (uint32_t p = 0; p < part_count; p++) {
+        const struct tree_part *part = &parts[p];
+        size_t size = part->dtype == SUM_F32   ? sizeof(float)
+                      : part->dtype == SUM_F64 ? sizeof(double)
+                                               : sizeof(uint16_t);
+        uint32_t joined;
 
-        sum->add(left->value, open[depth - 1].value, count, last && stream, into);
-        left->value = into;
-        left->node.level++;
-        left->node.index /= 2;
-        depth--;
+        open[depth++] = part->node;
+        joined = tree_join(open, depth, open);
+        list[p] = (struct sum_term){.data = (const char *)part->data + from * size,
+                                    .weight = part->weight,
+                                    .dtype = (uint8_t)part->dtype,
+                                    .joins = (uint8_t)(depth - joined)};
+        depth = joined;
     }
-    return depth;
-}
-
-static bool is_plain(const struct tree_part *part)
-{
-    return part->dtype == SUM_F32 && part->weight == 1.0f;
-}
-
-/* The values of a part from element `from` on: where they lie, or converted into `into`. */
-static const float *values_of(const struct sum_kernels *sum, const struct tree_part *part,
-                              size_t from, size_t count, float *into)
-{
-    size_t size = part->dtype == SUM_F32 ? sizeof(float) : sizeof(uint16_t);
-    const char *data = (const char *)part->data + from * size;
-
-    if (is_plain(part))
-        return (const float *)(const void *)data;
-    sum->load((enum sum_dtype)part->dtype, data, part->weight, count, into);
-    return into;
-}
-
-static void sum_block(const struct sum_kernels *sum, const struct tree_part *parts,
-                      uint32_t part_count, struct tree_node root, size_t from, size_t count,
-                      bool stream, float *out)
-{
-    float scratch[TREE_MAX_LEVEL + 2][BLOCK];
-    struct open_node open[TREE_MAX_LEVEL + 2];
-    uint32_t depth = 1;
-
-    open[0].node = parts[0].node;
-    open[0].value = values_of(sum, &parts[0], from, count, scratch[0]);
-    for (uint32_t p = 1; p < part_count; p++) {
-        open[depth].node = parts[p].node;
-        open[depth].value = values_of(sum, &parts[p], from, count, scratch[depth]);
-        depth = join_top(sum, open, depth + 1, count, scratch, stream,
-                         p + 1 == part_count ? out + from : NULL);
-    }
-    assert(depth == 1 && open[0].node.level == root.level && open[0].node.index == root.index);
+    assert(depth == 1 && open[0].level == root.level && open[0].index == root.index);
     (void)root;
-    if (open[0].value != out + from)
-        memcpy(out + from, open[0].value, count * sizeof(float));
+}
+
+/* Whether the term's memory holds the values themselves. */
+static bool is_plain(const struct sum_term *term)
+{
+    return (term->dtype == SUM_F32 || term->dtype == SUM_F64) && term->weight == 1.0f;
 }
 
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
               size_t from, size_t count, bool stream, float *out)
 {
     const struct sum_kernels *sum = sum_best();
+    struct sum_term list[RK_MAX_SHARDS];
 
-    if (part_count == 2 && is_plain(&parts[0]) && is_plain(&parts[1])) {
-        sum->add((const float *)parts[0].data + from, (const float *)parts[1].data + from, count,
-                 stream, out + from);
-        count = 0;
-    }
-    for (size_t done = 0; done < count; done += BLOCK) {
-        size_t block = count - done < BLOCK ? count - done : BLOCK;
-
-        sum_block(sum, parts, part_count, root, from + done, block, stream, out);
-    }
+    list_terms(parts, part_count, root, from, list);
+    if (part_count == 1)
+        sum->load(list[0].dtype, list[0].data, list[0].weight, count, out + from);
+    else if (part_count == 2 && is_plain(&list[0]) && is_plain(&list[1]))
+        sum->add(list[0].data, list[1].data, count, stream, out + from);
+    else
+        sum->terms(list, part_count, count, stream, out + from);
     if (stream)
         sum_fence();
-}
-
-static void sum_block64(const struct sum_kernels *sum, const struct tree_part *parts,
-                        uint32_t part_count, size_t from, size_t count, double *out)
-{
-    double scratch[TREE_MAX_LEVEL + 2][BLOCK / 2];
-    struct tree_node node[TREE_MAX_LEVEL + 2];
-    uint32_t depth = 0;
-
-    for (uint32_t p = 0; p < part_count; p++) {
-        node[depth] = parts[p].node;
-        sum->scale64((const double *)parts[p].data + from, (double)parts[p].weight, count,
-                     scratch[depth++]);
-        for (; depth >= 2 && are_siblings(node[depth - 2], node[depth - 1]); depth--) {
-            sum->add64(scratch[depth - 2], scratch[depth - 1], count, scratch[depth - 2]);
-            node[depth - 2].level++;
-            node[depth - 2].index /= 2;
-        }
-    }
-    assert(depth == 1);
-    memcpy(out + from, scratch[0], count * sizeof(double));
 }
 
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out)
 {
     const struct sum_kernels *sum = sum_best();
+    struct sum_term list[RK_MAX_SHARDS];
 
-    (void)root;
-    for (size_t done = 0; done < count; done += BLOCK / 2) {
-        size_t block = count - done < BLOCK / 2 ? count - done : BLOCK / 2;
-
-        sum_block64(sum, parts, part_count, from + done, block, out);
-    }
+    list_terms(parts, part_count, root, from, list);
+    if (part_count == 1 && list[0].weight == 1.0f && list[0].data != out + from)
+        memcpy(out + from, list[0].data, count * sizeof *out);
+    else if (part_count == 1 && list[0].weight != 1.0f)
+        sum->scale64(list[0].data, (double)list[0].weight, count, out + from);
+    else if (part_count == 2 && is_plain(&list[0]) && is_plain(&list[1]))
+        sum->add64(list[0].data, list[1].data, count, out + from);
+    else if (part_count > 1)
+        sum->terms64(list, part_count, count, out + from);
 }
 
 uint32_t tree_join(const struct tree_node *nodes, uint32_t count, struct tree_node *joined)

@@ -51,7 +51,7 @@ class BadOptions(JobTest):
         self.assertIn("usage", self.reknit("bench", "recovery", "--help").lower())
 
     def test_open_mpi_that_does_not_work(self):
-        """Carriers that never come up: the end says where to look, and mpirun's own words are told."""
+        """Carriers that never come up: where to look is said, and mpirun's own last words."""
         folder = self.path("bin")
         os.mkdir(folder)
         with open(os.path.join(folder, "mpirun"), "w", encoding="utf-8") as script:

@@ -1,5 +1,6 @@
-"""The sum is that of the fixed tree, bit for bit, for any number of ranks and hosts, wherever gradients
-lie, in whatever order and buckets they are summed: sumcheck compares every element with a serial sum."""
+"""The sum is that of the fixed tree, bit for bit, for any number of ranks and hosts, wherever
+gradients lie, in whatever order and buckets they are summed: sumcheck compares every element with a
+serial sum."""
 import unittest
 
 from reknit_test import SANITIZED, JobTest, program
@@ -17,8 +18,8 @@ class Exact(JobTest):
             with self.subTest(workers=workers, hosts=hosts, shards=shards, memory=memory):
                 job = self.job("--workers", str(workers), "--virtual-hosts", str(hosts),
                                "--shards", str(shards), "--", program("sumcheck"), "--steps", "12",
-                               "--grad-kb", "37", "--check-all", "--verify-state", "--memory", memory,
-                               "--bucket-kb", str(bucket))
+                               "--grad-kb", "37", "--check-all", "--verify-state", "--memory",
+                               memory, "--bucket-kb", str(bucket))
                 job.finishes()
                 self.assertEqual(job.output().count("sumcheck: ok"), workers)
 

@@ -119,6 +119,8 @@ struct rk_layout *fixture_layout(uint64_t seed, bool large)
         add(&layout, RK_TENSOR_STATE, "large", 1, 1, (uint64_t[]){2500001});
     add(&layout, RK_TENSOR_GRADIENT, "layer/0/weight", 1, 1, (uint64_t[]){37 * 113});
     add(&layout, RK_TENSOR_STATE, "empty.last", 5, 3, (uint64_t[]){2, 0, 2});
+    add(&layout, RK_TENSOR_STATE, "half", 7, 1, (uint64_t[]){4099});
+    add(&layout, RK_TENSOR_STATE, "brain", 8, 2, (uint64_t[]){11, 13});
     return layout;
 }
 

@@ -41,7 +41,22 @@ static int fail_hdf5(struct rk_why *why, const char *path, const char *what)
     return rk_fail(why, RK_EIO, "%s: %s failed: HDF5 says \"%s\"", path, what, error.text);
 }
 
-static hid_t type_of(uint32_t dtype)
+/* A floating-point type of 16 bits, made from float32: the sign, `exponent` bits, the fraction. */
+static hid_t half_type(size_t exponent)
+{
+    size_t fraction = 15 - exponent;
+    hid_t type = H5Tcopy(H5T_IEEE_F32LE);
+
+    if (type < 0 || H5Tset_fields(type, 15, fraction, exponent, 0, fraction) < 0 ||
+        H5Tset_size(type, 2) < 0 || H5Tset_ebias(type, (1u << (exponent - 1)) - 1) < 0) {
+        if (type >= 0)
+            H5Tclose(type);
+        return H5I_INVALID_HID;
+    }
+    return type;
+}
+
+static hid_t standard_type(uint32_t dtype)
 {
     switch (dtype) {
     case 1:
@@ -59,6 +74,16 @@ static hid_t type_of(uint32_t dtype)
     default:
         return H5I_INVALID_HID;
     }
+}
+
+/* To be closed with H5Tclose. */
+static hid_t type_open(uint32_t dtype)
+{
+    if (dtype == 7)
+        return half_type(5);
+    if (dtype == 8)
+        return half_type(8);
+    return H5Tcopy(standard_type(dtype));
 }
 
 static void escape_name(char to[NAME_SIZE], const char *name)
@@ -122,11 +147,14 @@ static int make_dataset(hid_t file, hid_t dcpl, const struct rk_layout *layout, 
     haddr_t offset;
     hid_t space = make_space(tensor, piece);
     hid_t set;
+    hid_t type = type_open(tensor->dtype);
     int bad;
 
     escape_name(name, tensor->name);
-    set = H5Dcreate2(file, name, type_of(tensor->dtype), space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
+    set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
     bad = space < 0 || set < 0;
+    if (type >= 0)
+        H5Tclose(type);
     bad =
         bad || put_u64(set, "index", &index, 1) != 0 ||
         put_u64(set, "global_shape", tensor->shape, tensor->ndim) != 0 ||
