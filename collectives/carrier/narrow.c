@@ -3,11 +3,8 @@
 
 #include "collectives/sum.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define BLOCK 1024u /* elements: all of it stays in the first-level cache */
 
 int narrow_take(struct narrow *narrow, uint64_t elements, struct rk_why *why)
 {
@@ -40,27 +37,9 @@ void narrow_done(struct narrow *narrow)
     *narrow = (struct narrow){.elements = 0};
 }
 
-/* What is left of `value` when `sent` was sent for it. */
-static float rest_of(float value, float sent)
-{
-    return isfinite(sent) ? value - sent : 0;
-}
-
 void narrow_pack(const float *values, size_t count, float *residual, uint16_t *packed)
 {
-    const struct sum_kernels *sum = sum_best();
-    float value[BLOCK];
-    float sent[BLOCK];
-
-    for (size_t at = 0; at < count; at += BLOCK) {
-        size_t block = count - at < BLOCK ? count - at : BLOCK;
-
-        sum->add(values + at, residual + at, block, false, value);
-        sum->store(value, 1, SUM_BF16, block, packed + at);
-        sum->load(SUM_BF16, packed + at, 1, block, sent);
-        for (size_t i = 0; i < block; i++)
-            residual[at + i] = rest_of(value[i], sent[i]);
-    }
+    sum_best()->pack_bf16(values, residual, count, packed);
 }
 
 void narrow_unpack(const uint16_t *packed, size_t count, float *values)
