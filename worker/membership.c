@@ -27,17 +27,32 @@ int session_check_agent(struct rk_session *session)
                         session->rank);
 }
 
+/* Where we stand.  Where one host fuses, a step's sum is written nowhere, and once its update is
+ * whole nothing but the state after it can be given to others: so a rank that stands before a step
+ * that is complete in that way counts as behind it already.  All that is left for it is to take
+ * note. */
+static uint64_t standing(const struct rk_session *session)
+{
+    bool made = session->phase == SESSION_IN_STEP && session->update != NULL &&
+                session->plan.hosts == 1 &&
+                atomic_load(&session->arena.header->complete_step) > session->position &&
+                arena_shared_has(&session->arena, session->position + 1);
+
+    return session->position + made;
+}
+
 /* Tells where we stand; from here to go this rank touches nothing in the arena. */
 static int acknowledge(struct rk_session *session, rk_word word)
 {
+    uint64_t position = standing(session);
     struct arena_seat *seat = session_seat(session);
     struct local_message message = {.kind = LOCAL_ACK, .a = word};
     uint32_t turn = 0;
     int rc;
 
-    atomic_store(&seat->position, session->position);
+    atomic_store(&seat->position, position);
     atomic_store(&seat->has_state, session->has_state);
-    atomic_store(&seat->ack_position, session->has_state ? session->position : ARENA_NO_STEP);
+    atomic_store(&seat->ack_position, session->has_state ? position : ARENA_NO_STEP);
     atomic_store(&seat->ack_word, word);
     session->acked = word;
     while ((rc = local_send(session->agent, &message, -1)) == RK_EFULL)
@@ -179,6 +194,13 @@ static int give_state(struct rk_session *session)
             return rc;
         arena_pause(&session->arena, bell, &turn);
     }
+}
+
+int session_give_late(struct rk_session *session)
+{
+    int rc = gives_state(session) ? give_state(session) : 0;
+
+    return rc < 0 ? rc : 0;
 }
 
 /* Takes over the plan that is in force now.  0: done; 1: a newer freeze came meanwhile. */

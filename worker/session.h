@@ -111,6 +111,9 @@ int session_fail(struct rk_session *session, int code, const char *format, ...)
 int session_follow(struct rk_session *session);
 /* Blocks until this rank is a member that holds state. */
 int session_enter(struct rk_session *session);
+/* At a step's end: gives the state that the plan asks of this rank when it counted as there before
+ * it was. */
+int session_give_late(struct rk_session *session);
 /* Looks whether the agent is still there and has said something; 0 or an error. */
 int session_check_agent(struct rk_session *session);
 /* Deals the shards of the step at `position` under the plan in force. */

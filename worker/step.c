@@ -144,6 +144,8 @@ int rk_step_end(struct rk_session *session, uint64_t *step)
     }
     rc = snapshot_if_asked(session);
     if (rc == 0)
+        rc = session_give_late(session);
+    if (rc == 0)
         rc = session_follow(session);
     return rc < 0 ? rc : 0;
 }

@@ -454,6 +454,8 @@ static bool reap(struct job *job)
 
         if (child->pid == 0 || waitpid(child->pid, &status, WNOHANG) != child->pid)
             continue;
+        if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
+            fail_msg("rank %u ended by signal %d, which nobody sent", r, WTERMSIG(status));
         if (!WIFSIGNALED(status) && WEXITSTATUS(status) != 0)
             fail_msg("rank %u ended with %d", r, WEXITSTATUS(status));
         child->pid = 0;
