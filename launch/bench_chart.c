@@ -89,7 +89,7 @@ static void draw_axes(const struct chart *chart)
 {
     char text[32];
 
-    for (double power = chart->from_y; power <= chart->to_y + 1e-9; power++) {
+    for (int power = (int)chart->from_y; power <= (int)chart->to_y; power++) {
         double y = y_of(chart, pow(10, power));
 
         time_text(pow(10, power), text, sizeof text);

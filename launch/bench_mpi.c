@@ -71,8 +71,10 @@ int main(int argc, char **argv)
     gradient = calloc(board->bytes, 1);
     if (with_sgd)
         weights = calloc(board->bytes, 1);
-    if (gradient == NULL || (with_sgd && weights == NULL))
+    if (gradient == NULL || (with_sgd && weights == NULL)) {
         MPI_Abort(MPI_COMM_WORLD, 69);
+        return 69;
+    }
     for (uint32_t round = 0; right && round < board->rounds; round++)
         right = sum_once(board, round, rank, gradient, weights);
     if (!right) {

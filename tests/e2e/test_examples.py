@@ -14,25 +14,26 @@ def expected(name):
 
 
 class Examples(JobTest):
-    def by_hand(self, name):
-        run = subprocess.run([os.path.join(BUILD, "bin", name)], env=self.environment, text=True,
-                             capture_output=True, timeout=DEADLINE, check=True)
-        self.assertEqual(run.stdout.splitlines(), expected(name))
+    def by_hand(self, name, *arguments):
+        run = subprocess.run([os.path.join(BUILD, "bin", name), *arguments], text=True,
+                             env=self.environment, capture_output=True, timeout=DEADLINE, check=True)
+        return run.stdout.splitlines()
 
     def test_tiny(self):
-        self.by_hand("tiny")
+        self.assertEqual(self.by_hand("tiny"), expected("tiny"))
 
     def test_fused(self):
-        self.by_hand("fused")
+        self.assertEqual(self.by_hand("fused"), expected("fused"))
 
     def test_fused_loses_a_rank(self):
-        job = self.job("--workers", "3", "--", os.path.join(BUILD, "bin", "fused"), "200", "64")
+        work = ("6000", "64")  # some seconds of it
+        job = self.job("--workers", "3", "--", os.path.join(BUILD, "bin", "fused"), *work)
         status = job.wait_whole(3, 20)
         kill(ranks_of(status)[1]["pid"])
         job.finishes()
         job.recovered_in_place(1)
         said = re.findall(r"step \d+ loss [0-9.]+", job.output())
-        self.assertEqual(said[-1], expected("fused")[-1])
+        self.assertEqual(said[-1], self.by_hand("fused", *work)[-1])
 
 
 if __name__ == "__main__":
