@@ -73,7 +73,7 @@ int main(int argc, char **argv)
         weights = calloc(board->bytes, 1);
     if (gradient == NULL || (with_sgd && weights == NULL)) {
         MPI_Abort(MPI_COMM_WORLD, 69);
-        return 69;
+        exit(69); /* not reached */
     }
     for (uint32_t round = 0; right && round < board->rounds; round++)
         right = sum_once(board, round, rank, gradient, weights);

@@ -15,8 +15,8 @@ def expected(name):
 
 class Examples(JobTest):
     def by_hand(self, name, *arguments):
-        run = subprocess.run([os.path.join(BUILD, "bin", name), *arguments], text=True,
-                             env=self.environment, capture_output=True, timeout=DEADLINE, check=True)
+        run = subprocess.run([os.path.join(BUILD, "bin", name), *arguments], env=self.environment,
+                             text=True, capture_output=True, timeout=DEADLINE, check=True)
         return run.stdout.splitlines()
 
     def test_tiny(self):
