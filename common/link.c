@@ -23,6 +23,7 @@ struct link {
     void *monitor;
     struct secret secret;
     uint64_t sender;
+    uint64_t serial; /* of the last message */
     uint64_t dropped;
     uint32_t epoch; /* highest seen */
     bool shaken;    /* the handshake is done */
@@ -189,6 +190,7 @@ int link_send(struct link *link, Rk__Envelope *envelope)
     envelope->token.len = sizeof link->secret.token;
     envelope->epoch = link->epoch;
     envelope->sender = link->sender;
+    envelope->serial = ++link->serial;
     rc = wire_encode(envelope, &data, &size);
     if (rc)
         return rc;

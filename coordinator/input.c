@@ -20,7 +20,7 @@ static void take_positions(struct coordinator *c, const struct core_worker_statu
             rate_take(c, status->rank[slot].position);
 }
 
-static void take_hello(struct coordinator *c, uint64_t id, const Rk__Hello *hello)
+static void take_hello(struct coordinator *c, uint64_t id, uint64_t serial, const Rk__Hello *hello)
 {
     struct core_event event = event_of(c, CORE_EV_HELLO, id);
     struct core_worker_status status;
@@ -39,10 +39,12 @@ static void take_hello(struct coordinator *c, uint64_t id, const Rk__Hello *hell
     }
     launches_came(c, hello->ticket);
     take_positions(c, &status);
+    event.serial = serial;
     event.word = hello->word;
     event.hello.host.value = hello->host;
     event.hello.ticket = hello->ticket;
     event.hello.members = hello->members;
+    event.hello.member = hello->member;
     event.hello.frozen_word = hello->frozen_word;
     event.hello.lineage = hello->lineage;
     event.hello.deal_step = hello->deal_step;
@@ -52,7 +54,7 @@ static void take_hello(struct coordinator *c, uint64_t id, const Rk__Hello *hell
     coordinator_feed(c, &event);
 }
 
-static void take_heartbeat(struct coordinator *c, struct worker_info *worker,
+static void take_heartbeat(struct coordinator *c, struct worker_info *worker, uint64_t serial,
                            const Rk__Heartbeat *heartbeat)
 {
     struct core_event event = event_of(c, CORE_EV_HEARTBEAT, worker->id);
@@ -72,6 +74,7 @@ static void take_heartbeat(struct coordinator *c, struct worker_info *worker,
         return;
     }
     take_positions(c, &status);
+    event.serial = serial;
     event.word = heartbeat->word;
     event.heartbeat.status = &status;
     coordinator_feed(c, &event);
@@ -95,7 +98,7 @@ static int take_bits(const ProtobufCBinaryData *bytes, uint32_t shards, uint64_t
     return 0;
 }
 
-static void take_freeze_ack(struct coordinator *c, struct worker_info *worker,
+static void take_freeze_ack(struct coordinator *c, struct worker_info *worker, uint64_t serial,
                             const Rk__FreezeAck *ack)
 {
     struct core_event event = event_of(c, CORE_EV_FREEZE_ACK, worker->id);
@@ -108,6 +111,7 @@ static void take_freeze_ack(struct coordinator *c, struct worker_info *worker,
         output_refuse(c, worker->id, RK_EPROTO, "an ack names slots or shards that are not there");
         return;
     }
+    event.serial = serial;
     event.word = ack->word;
     event.freeze_ack.status = &status;
     event.freeze_ack.complete_step = ack->complete_step;
@@ -200,7 +204,7 @@ static void take_from_worker(struct coordinator *c, uint64_t id, const Rk__Envel
     struct worker_info *worker = workers_find(&c->workers, id);
 
     if (envelope->body_case == RK__ENVELOPE__BODY_HELLO) {
-        take_hello(c, id, envelope->hello);
+        take_hello(c, id, envelope->serial, envelope->hello);
         return;
     }
     if (!worker) {
@@ -209,13 +213,13 @@ static void take_from_worker(struct coordinator *c, uint64_t id, const Rk__Envel
     }
     switch (envelope->body_case) {
     case RK__ENVELOPE__BODY_HEARTBEAT:
-        take_heartbeat(c, worker, envelope->heartbeat);
+        take_heartbeat(c, worker, envelope->serial, envelope->heartbeat);
         break;
     case RK__ENVELOPE__BODY_RANK_EXITED:
         take_rank_exited(c, worker, envelope->rank_exited);
         break;
     case RK__ENVELOPE__BODY_FREEZE_ACK:
-        take_freeze_ack(c, worker, envelope->freeze_ack);
+        take_freeze_ack(c, worker, envelope->serial, envelope->freeze_ack);
         break;
     case RK__ENVELOPE__BODY_SNAPSHOT_TAKEN:
         take_snapshot(c, id, envelope->snapshot_taken);

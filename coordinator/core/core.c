@@ -362,7 +362,7 @@ static uint64_t deadline_places(const struct core *core)
         deadline = core->place[core->launching.head].since + core->config.launch_timeout;
     if (core->cooling.count)
         deadline = sooner(deadline, core->place[core->cooling.head].since + core->config.silence);
-    if (core->config.launches && bits_next(&core->open, 0) != BITS_NONE)
+    if (places_wait(core))
         deadline = core->time;
     return deadline;
 }
@@ -374,7 +374,7 @@ static uint64_t deadline_job(const struct core *core)
         return core->time < core->born + core->config.gather ? core->born + core->config.gather
                                                              : CORE_NONE;
     case CORE_JOB_RECOVERING:
-        return core->born + core->config.recover_timeout;
+        return recover_until(core);
     case CORE_JOB_FORMING:
         return core->formed_since + core->config.silence;
     case CORE_JOB_STARTING:

@@ -129,6 +129,7 @@ struct core_event {
     enum core_event_kind kind;
     uint64_t now;
     struct rk_worker_id worker; /* who says it, where somebody does */
+    uint64_t serial; /* rises with what `worker` says: a late status is refused; 0: none */
     rk_word word; /* HELLO, HEARTBEAT: of the plan in force there; FREEZE_ACK, PROGRESS, LOADED */
     union {
         struct {
@@ -138,6 +139,7 @@ struct core_event {
             struct rk_host_id host;
             uint32_t ticket;  /* 0: came by itself */
             uint32_t members; /* workers of the generation in force there */
+            bool member;      /* this worker began it with a rank in it */
             rk_word frozen_word;
             rk_word lineage;
             uint64_t deal_step;
@@ -324,6 +326,9 @@ enum core_job_state {
 };
 enum core_job_state core_state(const struct core *core);
 const char *core_state_name(enum core_job_state state);
+const char *core_rank_state_name(enum core_rank_state state);
+const char *core_event_name(enum core_event_kind kind);
+const char *core_action_name(enum core_action_kind kind);
 const char *core_note_name(enum core_note note);
 const char *core_reason_name(enum core_reason reason);
 

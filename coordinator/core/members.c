@@ -211,6 +211,7 @@ static uint32_t worker_new(struct core *core, const struct core_event *event)
         .order = NONE,
         .slots = event->hello.status->slots,
         .last_heard = core->time,
+        .serial = event->serial,
         .round = core->round,
         .snapshot_step = {CORE_NONE, CORE_NONE},
         .hash_next = *bucket,
@@ -631,7 +632,8 @@ const char *worker_rule_name(enum core_member_state state, enum core_event_kind 
     return rules[state][kind].name;
 }
 
-/* Statuses are walked up to their slots: no more than the worker has. */
+/* Statuses are walked up to their slots: no more than the worker has.  One that was overtaken by
+ * another message of its worker could speak of a process that ended since. */
 static bool status_fits(const struct core *core, uint32_t index, const struct core_event *event)
 {
     const struct core_worker_status *status;
@@ -644,7 +646,8 @@ static bool status_fits(const struct core *core, uint32_t index, const struct co
         status = event->freeze_ack.status;
     else
         return true;
-    if (!status || status->slots > RK_MAX_SLOTS)
+    if (!status || status->slots > RK_MAX_SLOTS ||
+        (index != NONE && event->serial && event->serial < core->worker[index].serial))
         return false;
     return index == NONE || event->kind == CORE_EV_HELLO ||
            status->slots <= core->worker[index].slots;
@@ -660,6 +663,8 @@ void members_event(struct core *core, const struct core_event *event)
         core_refuse_event(core);
         return;
     }
+    if (index != NONE && event->serial > core->worker[index].serial)
+        core->worker[index].serial = event->serial;
     rule->act(core, index, event);
 }
 

@@ -201,14 +201,19 @@ void places_tick(struct core *core)
         place_set(core, core->cooling.head, PLACE_EMPTY);
 }
 
+bool places_wait(const struct core *core)
+{
+    return core->config.launches && core->state != CORE_JOB_RECOVERING && !core->ending &&
+           !core->stopping && bits_next(&core->open, 0) != BITS_NONE;
+}
+
 /* Launches into empty places, as many as one step has room for; the rest follow at once. */
 void places_launch(struct core *core)
 {
     uint32_t p;
     bool recorded = false;
 
-    if (!core->config.launches || core->state == CORE_JOB_RECOVERING || core->ending ||
-        core->stopping)
+    if (!places_wait(core))
         return;
     while (core_room(core) && (p = bits_next(&core->open, 0)) != BITS_NONE) {
         struct place *place = &core->place[p];

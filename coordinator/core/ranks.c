@@ -356,6 +356,20 @@ static void status_position(struct core *core, struct rank *rank,
         budget_stepped(core);
 }
 
+/* Another process is there than the one that is known: that one ended and nobody said so. */
+static bool status_other(struct core *core, struct worker *worker, uint32_t slot,
+                         const struct core_rank_status *status)
+{
+    const struct rank_exit exit = {.reason = CORE_REASON_NONE, .quiet = true};
+    struct rank *rank = &worker->rank[slot];
+
+    if (!status->pid || !rank->pid || status->pid == rank->pid)
+        return false;
+    if (rank->state < CORE_RANK_LEFT)
+        rank_gone(core, worker, slot, &exit);
+    return true;
+}
+
 static void status_rank(struct core *core, struct worker *worker, uint32_t slot,
                         const struct core_rank_status *status, bool sure)
 {
@@ -366,9 +380,8 @@ static void status_rank(struct core *core, struct worker *worker, uint32_t slot,
         return;
     }
     if (status->state > CORE_RANK_DONE || rank->state == CORE_RANK_EMPTY ||
-        (status->pid && status->pid == rank->dead_pid) ||
-        (status->pid && rank->pid && status->pid != rank->pid) ||
-        ((worker->owed_start >> slot) & 1))
+        (status->pid && status->pid == rank->dead_pid) || ((worker->owed_start >> slot) & 1) ||
+        status_other(core, worker, slot, status))
         return;
     if (status->pid)
         rank->pid = status->pid;

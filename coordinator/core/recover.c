@@ -52,7 +52,7 @@ static void plan_heard(struct core *core, const struct core_event *event)
         core->recover.members = event->hello.members;
         core->recover.came = 0;
     }
-    core->recover.came++;
+    core->recover.came += event->hello.member;
     if (core->recover.members > core->config.capacity_workers)
         core->recover.members = core->config.capacity_workers;
 }
@@ -83,13 +83,24 @@ bool recover_hello(struct core *core, uint32_t index, const struct core_event *e
     return true;
 }
 
+/* A worker that came later would be out for good: where the members are all there but the job is
+ * short of workers, those without a member rank have one silence to come in too. */
+uint64_t recover_until(const struct core *core)
+{
+    uint64_t wait = core->config.recover_timeout;
+
+    if (core->recover.word && core->recover.came >= core->recover.members &&
+        core->config.silence < wait)
+        wait = core->config.silence;
+    return core->born + wait;
+}
+
 bool recover_came(const struct core *core)
 {
-    if (core->time >= core->born + core->config.recover_timeout)
+    if (core->time >= recover_until(core))
         return true;
-    if (core->recover.word)
-        return core->recover.came >= core->recover.members;
-    return core->living >= core->target;
+    return core->living >= core->target &&
+           (core->recover.word == 0 || core->recover.came >= core->recover.members);
 }
 
 static bool is_member(const struct core *core, const struct worker *worker, const struct rank *rank)

@@ -18,9 +18,29 @@ static const char *const event_names[CORE_EV_COUNT_] = {
     "progress",   "snapshot",     "written",       "committed", "loaded",      "checkpoints",
     "carrier up", "carrier lost", "launch failed", "scale",     "stop",        "kill"};
 
+static const char *const action_names[CORE_DO_COUNT_] = {
+    "record", "welcome",  "refuse",   "launch", "kill worker", "start ranks", "freeze",
+    "go",     "snapshot", "find",     "load",   "reject",      "begin",       "write",
+    "commit", "abandon",  "carriers", "event",  "shutdown",    "finish"};
+
 const char *core_state_name(enum core_job_state state)
 {
     return state < CORE_JOB_COUNT_ ? job_names[state] : "unknown";
+}
+
+const char *core_rank_state_name(enum core_rank_state state)
+{
+    return state < RANK_STATES ? rank_names[state] : "unknown";
+}
+
+const char *core_event_name(enum core_event_kind kind)
+{
+    return kind < CORE_EV_COUNT_ ? event_names[kind] : "unknown";
+}
+
+const char *core_action_name(enum core_action_kind kind)
+{
+    return kind < CORE_DO_COUNT_ ? action_names[kind] : "unknown";
 }
 
 enum core_job_state core_state(const struct core *core)

@@ -81,6 +81,7 @@ struct worker {
     struct rank *rank; /* max_slots of them */
     uint32_t count[RANK_STATES];
     uint64_t last_heard; /* core time */
+    uint64_t serial;     /* of the newest message heard */
     uint64_t round;
     uint64_t layout_hash, complete_step;
     uint64_t snapshot_step[2];
@@ -392,6 +393,7 @@ void place_leave(struct core *core, struct worker *worker);
 void place_launch_failed(struct core *core, uint32_t ticket, bool final);
 void places_target(struct core *core, uint32_t target);
 void places_tick(struct core *core);
+bool places_wait(const struct core *core); /* an empty place is to be launched into */
 void places_launch(struct core *core);
 bool places_hopeless(const struct core *core);
 
@@ -478,6 +480,7 @@ void budget_recovered(struct core *core);
 
 bool recover_hello(struct core *core, uint32_t index, const struct core_event *event);
 bool recover_came(const struct core *core);
+uint64_t recover_until(const struct core *core);
 enum core_job_state recover_done(struct core *core);
 
 /* ---- finish.c -------------------------------------------------------------------------------- */

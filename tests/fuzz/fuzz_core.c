@@ -126,6 +126,7 @@ static void body_from(struct fuzz *fuzz, struct core_event *event, const uint8_t
         event->hello.host.value = 1 + in[8] % 3;
         event->hello.ticket = in[9] % 32;
         event->hello.members = in[10] % 8;
+        event->hello.member = in[10] & 8;
         event->hello.frozen_word = event->word;
         event->hello.stop_at = in[11] & 1 ? in[11] : CORE_NONE;
         event->hello.carrier_job = in[11] % 4;

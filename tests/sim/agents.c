@@ -22,6 +22,7 @@ static struct letter *letter_new(struct sim *sim, uint32_t w, enum core_event_ki
     struct letter *letter = sim_alloc(sizeof *letter);
 
     letter->kind = kind;
+    letter->serial = ++worker->serial;
     letter->word = worker->plan ? worker->plan->core.word : 0;
     letter->frozen = worker->frozen;
     letter->host = worker->arena->id;
@@ -69,6 +70,9 @@ void agent_hello(struct sim *sim, uint32_t w)
     letter->b = CORE_NONE;
     if (worker->plan) {
         letter->members = worker->plan->core.members;
+        for (uint32_t m = 0; m < worker->plan->core.world; m++)
+            letter->member =
+                letter->member || worker_by_id(sim, worker->plan->member[m].worker) == w;
         letter->lineage = worker->plan->core.lineage;
         letter->a = worker->plan->core.deal_step;
         letter->b = worker->plan->core.stop_at;
@@ -468,7 +472,7 @@ static void take_freeze(struct sim *sim, uint32_t w, rk_word word)
     struct worker *worker = &sim->worker[w];
     struct letter *ack;
 
-    if (word < worker->frozen)
+    if (word < worker->frozen || (worker->plan && worker->plan->core.word == word))
         return;
     worker->frozen = word;
     for (uint32_t s = 0; s < sim->o.slots; s++)

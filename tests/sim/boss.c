@@ -9,11 +9,52 @@
 
 static void actions_do(struct sim *sim, const struct core_actions *actions);
 
+static double seconds(const struct sim *sim)
+{
+    return (double)(sim->now % (1000 * RK_S)) / 1e9;
+}
+
+/* A worker by its place in the simulation's list. */
+static int number_of(struct rk_worker_id worker)
+{
+    return worker.value ? (int)(worker.value & 0xffffff) - 1 : -1;
+}
+
+static void trace_event(const struct sim *sim, const struct core_event *event)
+{
+    const struct core_worker_status *status =
+        event->kind == CORE_EV_HELLO        ? event->hello.status
+        : event->kind == CORE_EV_HEARTBEAT  ? event->heartbeat.status
+        : event->kind == CORE_EV_FREEZE_ACK ? event->freeze_ack.status
+                                            : NULL;
+
+    if (sim->o.verbose < 2 || event->kind == CORE_EV_TICK)
+        return;
+    printf("%9.6f > %-12s w%-3d word %llx state %s", seconds(sim), core_event_name(event->kind),
+           number_of(event->worker), (unsigned long long)event->word,
+           core_state_name(core_state(sim->core)));
+    for (uint32_t s = 0; status && s < sim->o.slots; s++)
+        printf(", rank %d pid %d %s at %lld", (int)status->rank[s].rank, (int)status->rank[s].pid,
+               core_rank_state_name(status->rank[s].state),
+               status->rank[s].has_state ? (long long)status->rank[s].position : -1);
+    putchar('\n');
+}
+
+static void trace_action(const struct sim *sim, const struct core_action *action)
+{
+    if (sim->o.verbose > 1 && action->kind != CORE_DO_EVENT)
+        printf("%9.6f < %-12s w%-3d word %llx step %lld slots %llx code %d\n", seconds(sim),
+               core_action_name(action->kind), number_of(action->worker),
+               (unsigned long long)action->word, (long long)action->step,
+               (unsigned long long)action->slots, action->code);
+}
+
 static void boss_step(struct sim *sim, const struct core_event *event)
 {
     struct core_actions actions;
     const char *broken;
 
+    trace_event(sim, event);
     core_step(sim->core, event, &actions);
     sim->events++;
     sim_digest(sim, event->kind + (actions.count << 8));
@@ -99,6 +140,7 @@ static void event_fill(const struct letter *letter, struct core_event *event,
         event->hello.host.value = letter->host;
         event->hello.ticket = letter->ticket;
         event->hello.members = letter->members;
+        event->hello.member = letter->member;
         event->hello.frozen_word = letter->frozen;
         event->hello.lineage = letter->lineage;
         event->hello.deal_step = letter->a;
@@ -166,6 +208,7 @@ void boss_take(struct sim *sim, const struct item *item)
     if (item->who != UINT32_MAX)
         event.worker = sim->worker[item->who].id;
     event.word = item->letter->word;
+    event.serial = item->letter->serial;
     status_fill(sim, item->letter, &status);
     event_fill(item->letter, &event, &status);
     if (event.kind == CORE_EV_COMMITTED && item->letter->code == 0 && sim->committed_count < 64)
@@ -316,9 +359,9 @@ static void note(struct sim *sim, const struct core_action *action)
         sim->exit_code = action->exit_code;
     }
     if (sim->o.verbose)
-        printf("%9.6f %s worker %llx rank %d reason %s\n", (double)(sim->now % (1000 * RK_S)) / 1e9,
-               core_note_name(action->note), (unsigned long long)action->worker.value,
-               (int)action->rank, core_reason_name(action->reason));
+        printf("%9.6f = %s w%d rank %d reason %s step %lld\n", seconds(sim),
+               core_note_name(action->note), number_of(action->worker), (int)action->rank,
+               core_reason_name(action->reason), (long long)action->step);
 }
 
 static void action_do(struct sim *sim, const struct core_action *action)
@@ -380,6 +423,7 @@ static void actions_do(struct sim *sim, const struct core_actions *actions)
 {
     for (uint32_t i = 0; i < actions->count && !sim->failure; i++) {
         sim_digest(sim, actions->action[i].kind ^ actions->action[i].word);
+        trace_action(sim, &actions->action[i]);
         action_do(sim, &actions->action[i]);
         if (!sim->o.no_restarts && sim->now < sim->deadline && sim_chance(sim, 0.00005)) {
             boss_die(sim);

@@ -342,7 +342,7 @@ static bool option(struct options *o, uint64_t *seeds, const char *name, const c
     else if (strcmp(name, "--restarts") == 0)
         o->no_restarts = number == 0;
     else if (strcmp(name, "--verbose") == 0)
-        o->verbose = number != 0;
+        o->verbose = (uint32_t)number;
     else
         return false;
     return true;
@@ -365,7 +365,7 @@ int main(int argc, char **argv)
         if (i + 1 >= argc || !option(&o, &seeds, argv[i], argv[i + 1])) {
             fprintf(stderr, "usage: sim --workers N --seconds T --seed S [--seeds K] [--hosts H] "
                             "[--slots S] [--shards V] [--steps N] [--faults PER_SECOND] "
-                            "[--restarts 0|1] [--verbose 1]\n");
+                            "[--restarts 0|1] [--verbose 1|2]\n");
             return 64;
         }
     }
@@ -374,7 +374,7 @@ int main(int argc, char **argv)
         const char *failure = NULL;
         uint64_t digest = play(&o, true, &failure);
 
-        o.verbose = false;
+        o.verbose = 0;
         if (!failure && play(&o, false, &failure) != digest && !failure)
             failure = "two runs of one seed differ";
         if (failure) {

@@ -18,7 +18,8 @@ struct options {
     uint64_t steps;
     uint64_t seed;
     double faults; /* a second */
-    bool no_restarts, verbose, program_prints;
+    bool no_restarts;
+    uint32_t verbose; /* 1: notes; 2: and every event and action */
 };
 
 enum kind {
@@ -43,11 +44,11 @@ struct letter {
     rk_word word, frozen, lineage; /* as sent */
     struct core_rank_status rank[SIM_SLOTS];
     uint64_t snapshot[2];
-    uint64_t a, b, c;
+    uint64_t a, b, c, serial;
     int32_t code;
     uint32_t ticket, members, job, slot;
     uint64_t host;
-    bool flag;
+    bool flag, member;
     struct plan *plan;
     uint64_t done[SIM_WORDS];
 };
@@ -101,7 +102,7 @@ struct worker {
     uint32_t ticket, place, group;
     struct arena *arena;
     uint64_t stalled; /* until */
-    uint64_t last_sent;
+    uint64_t last_sent, serial;
     rk_word frozen;
     struct plan *plan;
     uint64_t snapshot_at;

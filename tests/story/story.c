@@ -25,6 +25,7 @@ struct actor {
     rk_word lineage;
     uint64_t deal_step, stop_at;
     uint32_t members, carrier_job, ticket;
+    bool member;
 };
 
 struct story {
@@ -246,6 +247,7 @@ static void obey_go(struct story *story, const struct core_action *a)
         actor->deal_step = plan.deal_step;
         actor->stop_at = plan.stop_at;
         actor->members = plan.members;
+        actor->member = false;
         actor->carrier_job = plan.carrier_job;
     }
     while (core_member_next(story->core, &cursor, &member)) {
@@ -253,6 +255,7 @@ static void obey_go(struct story *story, const struct core_action *a)
 
         if (story->actor[member.worker.value].word != a->word)
             continue;
+        story->actor[member.worker.value].member = true;
         rank->state = CORE_RANK_MEMBER;
         if (!rank->has_state || rank->position < plan.deal_step)
             rank->position = plan.deal_step;
@@ -403,6 +406,7 @@ static void on_hello(struct actor *actor, const struct words *words, struct core
     event->hello.host.value = actor->host;
     event->hello.ticket = actor->ticket;
     event->hello.members = actor->members;
+    event->hello.member = actor->member;
     event->hello.frozen_word = actor->frozen;
     event->hello.lineage = actor->lineage;
     event->hello.deal_step = actor->deal_step;

@@ -161,6 +161,7 @@ static void say_hello(struct fake *fake)
     hello.ticket = fake->ticket;
     hello.word = fake->word;
     hello.world = hello.members = fake->word ? WORKERS : 0;
+    hello.member = fake->word != 0;
     hello.frozen_word = fake->freeze;
     hello.stop_at = UINT64_MAX;
     hello.lineage = fake->word;

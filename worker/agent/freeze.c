@@ -156,6 +156,9 @@ int freeze_go(struct agent *agent, const struct arena_plan *plan, const uint64_t
     }
     agent->plan = found;
     agent->plan_members = members;
+    agent->plan_member = false;
+    for (uint32_t m = 0; m < found.local_count; m++)
+        agent->plan_member = agent->plan_member || workers[m] == agent->worker.value;
     arena_go(&agent->arena, (uint32_t)agent->block, &found);
     mark_members(agent);
     rk_info("gen %llu in force: world %u, from step %llu",

@@ -176,6 +176,7 @@ void say_hello(struct agent *agent)
     hello.word = agent->plan.word;
     hello.world = agent->plan.world;
     hello.members = agent->plan_members;
+    hello.member = agent->plan_member;
     hello.frozen_word = agent->freeze.word;
     hello.lineage = agent->plan.lineage;
     hello.deal_step = agent->plan.deal_step;

@@ -185,7 +185,8 @@ struct agent {
     int block;
     uint64_t layout_hash;
     struct arena_plan plan; /* the last one put in force; word 0: none */
-    uint32_t plan_members;
+    uint32_t plan_members;  /* workers of the plan */
+    bool plan_member;       /* this one began it with a rank in it */
     struct freeze freeze;
     uint64_t snapshot_wanted; /* ARENA_NO_STEP: none */
 
