@@ -18,6 +18,12 @@ bool session_has_todo(const struct rk_session *session)
     return false;
 }
 
+/* Whether the step's sum is made by the ranks of this host from parts that lie here. */
+static bool sums_here(const struct rk_session *session)
+{
+    return session->plan.hosts == 1 && session->position >= session->plan.deal_step;
+}
+
 static void begin(struct rk_session *session, uint64_t tick)
 {
     struct session_sum *sum = &session->sum;
@@ -135,7 +141,7 @@ static int fuse_lanes(struct rk_session *session, uint32_t number, uint64_t from
     static _Thread_local _Alignas(64) float scratch[SCRATCH_LANES];
     int rc = 0;
 
-    if (session->plan.hosts != 1 || session->position < session->plan.deal_step)
+    if (!sums_here(session))
         return update_lanes(session, number, from, count, arena_result(&session->arena) + from);
     for (uint64_t done = 0; rc == 0 && done < count; done += SCRATCH_LANES) {
         uint64_t lanes = count - done < SCRATCH_LANES ? count - done : SCRATCH_LANES;
@@ -184,7 +190,7 @@ int session_reduce(struct rk_session *session, uint32_t limit)
     uint32_t words = (arena_buckets(&session->arena) + 63) / 64;
     int rc;
 
-    if (session->plan.hosts != 1 || session->position < session->plan.deal_step)
+    if (!sums_here(session))
         return 0;
     rc = find_parts(session, arena_tick(session->plan.word, session->position));
     if (rc <= 0)
@@ -247,8 +253,14 @@ static int update_from_result(struct rk_session *session, uint64_t tick)
 
     if (session->update == NULL || arena_shared_has(&session->arena, session->position + 1))
         return 1;
-    if (sum->tick != tick)
+    if (sums_here(session)) { /* then nothing but the parts says what the sum is */
+        int rc = find_parts(session, tick);
+
+        if (rc <= 0)
+            return rc;
+    } else if (sum->tick != tick) {
         begin(session, tick);
+    }
     while (sum->left != 0) {
         int rc = make_slice(session, sum->left - 1);
 
@@ -268,7 +280,7 @@ static int advance_sum(struct rk_session *session)
 
     if (atomic_load_explicit(&session->arena.header->complete_step, memory_order_acquire) > step)
         return update_from_result(session, tick);
-    if (session->plan.hosts != 1 || step < session->plan.deal_step)
+    if (!sums_here(session))
         return 0;
     rc = session_reduce(session, UINT32_MAX);
     return rc < 0 ? rc : finish_slices(session, tick);
