@@ -85,6 +85,8 @@
 #define ARENA_MAX_BUCKETS 4096u                /* buckets grow where there would be more */
 #define ARENA_BUCKET_WORDS (ARENA_MAX_BUCKETS / 64)
 
+#define ARENA_CARRIERS 1024u /* most of one launch */
+
 /* Of float32 gradients between hosts; float64 ones travel as they are. */
 enum arena_wire { ARENA_WIRE_F32, ARENA_WIRE_BF16 };
 
@@ -114,6 +116,7 @@ struct arena_plan {
     uint32_t state_host; /* host_index of the host that gives the state to the others */
     uint32_t wire;       /* enum arena_wire: how gradients travel between hosts */
     uint32_t local_count;
+    uint64_t carriers[ARENA_CARRIERS / 64]; /* those of carrier_job that take part; none: all */
     struct arena_member local[ARENA_SEATS]; /* the members on this host, by rising index */
     uint64_t done[RK_MAX_SHARDS / 64];      /* shards of deal_step that need no dealing */
 };

@@ -14,8 +14,8 @@
  *   LEFT (final position in a)        ->
  *
  *   carrier
- *   CARRIER (job in a)                ->
- *                                     <-  WELCOME + arena fd
+ *   CARRIER (job in a, b: 2^32 times  ->         which of how many carriers it is
+ *     how many, and which)            <-  WELCOME + arena fd, once it is to serve
  *   ACK (word in a)                   ->
  *
  *   rsh

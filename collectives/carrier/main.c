@@ -23,7 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ATTACH_TIMEOUT_MS 10000
 #define AGENT_TURNS 64u /* looks after the agent once in so many turns of a wait */
 #define YIELD_TURNS 4u
 #define LONG_TURNS 10u
@@ -65,6 +64,7 @@ static rk_word frozen_word(struct carrier *carrier)
 
 /* ---- the agent ------------------------------------------------------------------------------- */
 
+/* Stands by, asleep, until it is to serve; the agent's end ends that too. */
 static void attach(struct carrier *carrier, const char *path)
 {
     static struct local_message message;
@@ -74,11 +74,15 @@ static void attach(struct carrier *carrier, const char *path)
 
     if (rc != 0)
         fail(rc, &why);
-    message = (struct local_message){
-        .magic = LOCAL_MAGIC, .version = LOCAL_VERSION, .kind = LOCAL_CARRIER, .a = carrier->job};
+    message = (struct local_message){.magic = LOCAL_MAGIC,
+                                     .version = LOCAL_VERSION,
+                                     .kind = LOCAL_CARRIER,
+                                     .a = carrier->job,
+                                     .b = wires_self(carrier->wires) |
+                                          (uint64_t)wires_size(carrier->wires) << 32};
     rc = local_send(carrier->socket, &message, -1);
     if (rc == 0)
-        rc = local_receive(carrier->socket, &message, &fd, ATTACH_TIMEOUT_MS);
+        rc = local_receive(carrier->socket, &message, &fd, -1);
     if (rc == 0 && message.kind == LOCAL_REFUSED) {
         rk_info("carrier refused: %s", message.text);
         leave(0);
@@ -196,7 +200,7 @@ static void watch(struct carrier *carrier, const struct talk *talk, uint64_t *st
     struct rk_why why = {""};
     uint64_t patience = talk_patience(talk);
     uint64_t now = rk_clock_now();
-    int rc = wires_probe(carrier->wires, now, &why);
+    int rc = wires_probe(carrier->wires, &talk->plan, now, &why);
 
     if (rc != 0)
         fail(rc, &why);

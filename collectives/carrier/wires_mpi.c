@@ -9,6 +9,7 @@
  * back. */
 #include "collectives/carrier/wires_mpi.h"
 
+#include "collectives/carrier/slices.h"
 #include "common/clock.h"
 
 #include <mpi.h>
@@ -152,13 +153,15 @@ int wires_pop(struct wires *wires, uint32_t peer, struct rk_why *why)
     return post(wires, peer, why);
 }
 
-int wires_probe(struct wires *wires, uint64_t now, struct rk_why *why)
+int wires_probe(struct wires *wires, const struct arena_plan *plan, uint64_t now,
+                struct rk_why *why)
 {
     for (uint32_t peer = 0; peer < wires->size; peer++) {
         struct peer *p = &wires->peer[peer];
         int rc;
 
-        if (peer == wires->self || now - p->probed < (p->asked ? PROBE_PATIENCE : PROBE_EVERY))
+        if (peer == wires->self || !plan_has_carrier(plan, peer) ||
+            now - p->probed < (p->asked ? PROBE_PATIENCE : PROBE_EVERY))
             continue;
         if (p->asked)
             return rk_fail(why, RK_ETRANSPORT, "carrier %u has not answered for %llu s", peer,
