@@ -253,6 +253,9 @@ const struct rk_layout *arena_layout(const struct arena *arena);
 int arena_seat_allocate(struct arena *arena, uint32_t seat, struct rk_why *why);
 /* The bytes one seat takes, and all that a host with `ranks` ranks takes; for the start-up line. */
 uint64_t arena_seat_bytes(const struct arena_header *header);
+/* Maps all that a carrier works on, result and partial sums, page by page, so that its first step
+ * need not; changes nothing.  It takes a while, and does nothing where there is no layout yet. */
+void arena_populate(const struct arena *arena);
 uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks);
 
 /* Places in gradient space, as float lanes (common/layout.h says where float64 begins). */

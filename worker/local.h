@@ -15,7 +15,8 @@
  *
  *   carrier
  *   CARRIER (job in a, b: 2^32 times  ->         which of how many carriers it is
- *     how many, and which)            <-  WELCOME + arena fd, once it is to serve
+ *     how many, and which)            <-  WELCOME + arena fd
+ *                                     <-  STARTED: from now on it serves, until then it waits
  *   ACK (word in a)                   ->
  *
  *   rsh

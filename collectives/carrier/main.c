@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ATTACH_TIMEOUT_MS 10000
 #define AGENT_TURNS 64u /* looks after the agent once in so many turns of a wait */
 #define YIELD_TURNS 4u
 #define LONG_TURNS 10u
@@ -64,7 +65,27 @@ static rk_word frozen_word(struct carrier *carrier)
 
 /* ---- the agent ------------------------------------------------------------------------------- */
 
-/* Stands by, asleep, until it is to serve; the agent's end ends that too. */
+/* Waits, asleep, until it is to serve; the agent's end ends that too.  What can be prepared for its
+ * first step is. */
+static void stand_by(struct carrier *carrier)
+{
+    static struct local_message message;
+    struct rk_why why = {""};
+    int fd = -1;
+    int rc = arena_refresh(&carrier->arena, &why);
+
+    if (rc != 0)
+        fail(rc, &why);
+    arena_populate(&carrier->arena);
+    rc = local_receive(carrier->socket, &message, &fd, -1);
+    if (fd >= 0)
+        close(fd);
+    if (rc == RK_EAGENT || (rc == 0 && message.kind == LOCAL_REFUSED))
+        leave(0);
+    if (rc != 0 || message.kind != LOCAL_STARTED)
+        fail(RK_EAGENT, &(struct rk_why){"the agent does not say when to serve"});
+}
+
 static void attach(struct carrier *carrier, const char *path)
 {
     static struct local_message message;
@@ -82,7 +103,7 @@ static void attach(struct carrier *carrier, const char *path)
                                           (uint64_t)wires_size(carrier->wires) << 32};
     rc = local_send(carrier->socket, &message, -1);
     if (rc == 0)
-        rc = local_receive(carrier->socket, &message, &fd, -1);
+        rc = local_receive(carrier->socket, &message, &fd, ATTACH_TIMEOUT_MS);
     if (rc == 0 && message.kind == LOCAL_REFUSED) {
         rk_info("carrier refused: %s", message.text);
         leave(0);
@@ -93,6 +114,7 @@ static void attach(struct carrier *carrier, const char *path)
     if (rc != 0)
         fail(rc, &why);
     carrier->block = message.agent_block;
+    stand_by(carrier);
     carrier->seen = frozen_word(carrier);
     atomic_store(&carrier->arena.header->carrier.job, carrier->job);
     atomic_store(&carrier->arena.header->carrier.ack_word, 0);

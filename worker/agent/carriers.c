@@ -1,7 +1,7 @@
 /* Carriers, the MPI processes that exchange data between hosts: this agent starts mpirun when it is
  * asked to, starts mpirun's daemon for the mpirun of any agent, lets the carrier below that daemon
  * attach, and sees to it that at most one carrier of this agent touches the arena at a time: one
- * that stands by waits for its welcome, asleep, until its launch is to serve and the carrier before
+ * that stands by waits, asleep, until its launch is to serve and the carrier before
  * it is dead. */
 #include "worker/agent/state.h"
 
@@ -259,7 +259,7 @@ static void accept_carrier(struct agent *agent, struct peer *peer)
     peer->kind = PEER_CARRIER;
     agent->carrier = peer;
     atomic_store(&block->ack_word, 0);
-    if (peer_welcome(agent, peer) == 0)
+    if (peer_say(agent, peer, LOCAL_STARTED) == 0)
         rk_info("carrier of job %u serves, pid %d", peer->job, (int)peer->pid);
 }
 
@@ -337,6 +337,8 @@ void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job, uint64
         peer_refuse(agent, peer, RK_ESTALE, "carriers of this job are no longer wanted");
         return;
     }
+    if (peer_welcome(agent, peer) != 0)
+        return;
     rk_info("carrier of job %u attached, pid %d", job, (int)peer->pid);
     say_carrier_up(agent, peer);
     accept_waiting(agent);
