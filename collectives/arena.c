@@ -117,6 +117,20 @@ uint64_t arena_seat_bytes(const struct arena_header *header)
     return header->buffers * header->grad_bytes;
 }
 
+void arena_populate(const struct arena *arena)
+{
+    const struct arena_header *header = arena->header;
+    unsigned char *base = (unsigned char *)arena->header;
+
+    if (!is_laid_out(arena) || header->total_bytes != arena->mapped)
+        return;
+    madvise(base + header->result_offset, header->grad_bytes, MADV_POPULATE_WRITE);
+    for (uint32_t s = 0; s < ARENA_SEATS; s++)
+        if (atomic_load(&header->seat[s].allocated) != 0)
+            madvise(base + header->seat_offset + s * arena_seat_bytes(header),
+                    arena_seat_bytes(header), MADV_POPULATE_READ);
+}
+
 static bool has_in_arena(const struct rk_layout *layout, enum rk_tensor_kind kind)
 {
     for (uint32_t t = 0; t < layout->tensor_count; t++)

@@ -85,6 +85,8 @@
 #define ARENA_MAX_BUCKETS 4096u                /* buckets grow where there would be more */
 #define ARENA_BUCKET_WORDS (ARENA_MAX_BUCKETS / 64)
 
+#define ARENA_CARRIERS 1024u /* most of one launch */
+
 /* Of float32 gradients between hosts; float64 ones travel as they are. */
 enum arena_wire { ARENA_WIRE_F32, ARENA_WIRE_BF16 };
 
@@ -114,6 +116,7 @@ struct arena_plan {
     uint32_t state_host; /* host_index of the host that gives the state to the others */
     uint32_t wire;       /* enum arena_wire: how gradients travel between hosts */
     uint32_t local_count;
+    uint64_t carriers[ARENA_CARRIERS / 64]; /* those of carrier_job that take part; none: all */
     struct arena_member local[ARENA_SEATS]; /* the members on this host, by rising index */
     uint64_t done[RK_MAX_SHARDS / 64];      /* shards of deal_step that need no dealing */
 };
@@ -250,6 +253,9 @@ const struct rk_layout *arena_layout(const struct arena *arena);
 int arena_seat_allocate(struct arena *arena, uint32_t seat, struct rk_why *why);
 /* The bytes one seat takes, and all that a host with `ranks` ranks takes; for the start-up line. */
 uint64_t arena_seat_bytes(const struct arena_header *header);
+/* Maps all that a carrier works on, result and partial sums, page by page, so that its first step
+ * need not; changes nothing.  It takes a while, and does nothing where there is no layout yet. */
+void arena_populate(const struct arena *arena);
 uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks);
 
 /* Places in gradient space, as float lanes (common/layout.h says where float64 begins). */

@@ -1,4 +1,5 @@
-/* Carriers: who runs mpirun, on which hosts, and the remote shell between them.
+/* Carriers, those that serve and those that stand by: who runs mpirun, on which hosts, and the
+ * remote shell between them.
  *
  * mpirun starts its daemons through `reknit rsh`, which asks its agent, which asks here; the host
  * it names is "rk-hINDEX-jJOB", INDEX in the order of the generation for which JOB was made. */
@@ -12,118 +13,198 @@
 
 #define HOST_NAME_SIZE 40
 
-void carriers_done(struct carriers *carriers)
+static void launch_done(struct carriers_launch *launch)
 {
-    uint32_t failed = carriers->failed;
-
-    if (carriers->job != 0)
-        failed = carriers->up < carriers->hosts ? failed + 1 : 0;
-    free(carriers->host);
-    free(carriers->worker);
-    *carriers = (struct carriers){.failed = failed};
+    free(launch->host);
+    free(launch->worker);
+    *launch = (struct carriers_launch){.job = 0};
 }
 
-/* The hosts of the generation, each with its first member's worker. */
-static int take_hosts(struct coordinator *c, uint32_t job)
+void carriers_done(struct carriers *carriers)
+{
+    for (uint32_t l = 0; l < 2; l++)
+        launch_done(&carriers->launch[l]);
+}
+
+static struct carriers_launch *launch_find(struct carriers *carriers, uint32_t job)
+{
+    for (uint32_t l = 0; job && l < 2; l++)
+        if (carriers->launch[l].job == job)
+            return &carriers->launch[l];
+    return NULL;
+}
+
+/* Lets go of a launch that shall not live any more. */
+static void launch_end(struct carriers *carriers, struct carriers_launch *launch)
+{
+    bool came = launch->up >= launch->hosts;
+
+    if (launch->job == 0)
+        return;
+    if (!came)
+        rk_warn(
+            "of carriers %u only %u of %u came up; look at carriers-%u.log in the job's logs, and "
+            "at what `reknit doctor` says of Open MPI and host names on each host",
+            launch->job, launch->up, launch->hosts, launch->job);
+    if (launch->job == carriers->job)
+        carriers->failed = came ? 0 : carriers->failed + 1;
+    launch_done(launch);
+}
+
+/* The worker under which the carrier of `launch` on `host` is to run, 0: none. */
+static uint64_t worker_of(const struct carriers_launch *launch, uint64_t host)
+{
+    for (uint32_t h = 0; h < launch->hosts; h++)
+        if (launch->host[h] == host)
+            return launch->worker[h];
+    return 0;
+}
+
+/* The hosts of the generation, each with the worker under which its carrier is to run: the first
+ * member's, or another's where that one has the carrier of the `other` launch. */
+static int take_hosts(struct coordinator *c, struct carriers_launch *launch, uint32_t job,
+                      const struct carriers_launch *other)
 {
     struct core_plan plan;
     struct core_member member;
     uint32_t cursor = 0;
 
-    if (c->carriers.job != 0 && c->carriers.up < c->carriers.hosts)
-        rk_warn(
-            "of carriers %u only %u of %u came up; look at carriers-%u.log in the job's logs, and "
-            "at what `reknit doctor` says of Open MPI and host names on each host",
-            c->carriers.job, c->carriers.up, c->carriers.hosts, c->carriers.job);
-    carriers_done(&c->carriers);
     core_plan_read(c->core, &plan);
-    c->carriers.job = job;
-    c->carriers.host = calloc(plan.hosts + 1u, sizeof *c->carriers.host);
-    c->carriers.worker = calloc(plan.hosts + 1u, sizeof *c->carriers.worker);
-    if (!c->carriers.host || !c->carriers.worker)
+    launch->job = job;
+    launch->host = calloc(plan.hosts + 1u, sizeof *launch->host);
+    launch->worker = calloc(plan.hosts + 1u, sizeof *launch->worker);
+    if (!launch->host || !launch->worker)
         return RK_ENOMEM;
-    c->carriers.hosts = plan.hosts;
+    launch->hosts = plan.hosts;
     while (core_member_next(c->core, &cursor, &member)) {
-        if (member.host_index >= plan.hosts || c->carriers.worker[member.host_index])
+        uint64_t *worker;
+
+        if (member.host_index >= plan.hosts)
             continue;
-        c->carriers.host[member.host_index] = member.host.value;
-        c->carriers.worker[member.host_index] = member.worker.value;
+        worker = &launch->worker[member.host_index];
+        if (*worker && *worker != worker_of(other, member.host.value))
+            continue;
+        launch->host[member.host_index] = member.host.value;
+        *worker = member.worker.value;
     }
     return 0;
 }
 
-static void stop_older(struct coordinator *c, uint32_t job)
+static void say_keep(struct coordinator *c)
 {
     struct core_worker_view view;
     uint32_t cursor = 0;
 
     while (core_worker_next(c->core, &cursor, &view)) {
         Rk__Envelope envelope = RK__ENVELOPE__INIT;
-        Rk__StopCarriers stop = RK__STOP_CARRIERS__INIT;
+        Rk__KeepCarriers keep = RK__KEEP_CARRIERS__INIT;
 
         if (!plan_hears(view.state))
             continue;
-        stop.job = job;
-        envelope.body_case = RK__ENVELOPE__BODY_STOP_CARRIERS;
-        envelope.stop_carriers = &stop;
+        keep.job = c->carriers.job;
+        keep.standby = c->carriers.standby;
+        envelope.body_case = RK__ENVELOPE__BODY_KEEP_CARRIERS;
+        envelope.keep_carriers = &keep;
         server_send(c->server, view.worker.value, &envelope);
     }
 }
 
-static void send_start(struct coordinator *c, uint64_t worker, char **host)
+static void send_start(struct coordinator *c, const struct carriers_launch *launch, uint64_t worker,
+                       char **host)
 {
     Rk__Envelope envelope = RK__ENVELOPE__INIT;
     Rk__StartCarriers start = RK__START_CARRIERS__INIT;
 
-    start.job = c->carriers.job;
+    start.job = launch->job;
     start.host = host;
-    start.n_host = c->carriers.hosts;
-    start.worker = c->carriers.worker;
-    start.n_worker = c->carriers.hosts;
+    start.n_host = launch->hosts;
+    start.worker = launch->worker;
+    start.n_worker = launch->hosts;
     envelope.body_case = RK__ENVELOPE__BODY_START_CARRIERS;
     envelope.start_carriers = &start;
     server_send(c->server, worker, &envelope);
 }
 
-void carriers_start(struct coordinator *c, const struct core_action *action)
+static void start(struct coordinator *c, struct carriers_launch *launch, uint64_t worker)
 {
-    char(*name)[HOST_NAME_SIZE];
-    char **host;
+    char(*name)[HOST_NAME_SIZE] = calloc(launch->hosts + 1u, sizeof *name);
+    char **host = calloc(launch->hosts + 1u, sizeof *host);
 
-    stop_older(c, action->job);
-    if (!action->worker.value || take_hosts(c, action->job) != 0)
-        return;
-    name = calloc(c->carriers.hosts + 1u, sizeof *name);
-    host = calloc(c->carriers.hosts + 1u, sizeof *host);
-    for (uint32_t i = 0; name && host && i < c->carriers.hosts; i++) {
-        snprintf(name[i], sizeof name[i], "rk-h%u-j%u", i, action->job);
+    for (uint32_t i = 0; name && host && i < launch->hosts; i++) {
+        snprintf(name[i], sizeof name[i], "rk-h%u-j%u", i, launch->job);
         host[i] = name[i];
     }
     if (name && host)
-        send_start(c, action->worker.value, host);
-    rk_info("carriers %u are started for %u hosts", action->job, c->carriers.hosts);
+        send_start(c, launch, worker, host);
+    rk_info("carriers %u are started for %u hosts%s", launch->job, launch->hosts,
+            launch->job == c->carriers.standby ? ", to stand by" : "");
     free(name);
     free(host);
+}
+
+void carriers_do(struct coordinator *c, const struct core_action *action)
+{
+    uint32_t job = action->standby ? action->standby : action->job;
+    struct carriers_launch *launch;
+
+    for (uint32_t l = 0; l < 2; l++) {
+        launch = &c->carriers.launch[l];
+        if (launch->job != action->job && launch->job != action->standby)
+            launch_end(&c->carriers, launch);
+    }
+    if (action->job && action->job == c->carriers.standby)
+        rk_info("carriers %u, which stood by, take over", action->job);
+    c->carriers.job = action->job;
+    c->carriers.standby = action->standby;
+    say_keep(c);
+    if (!action->worker.value)
+        return;
+    bool second = c->carriers.launch[0].job != 0;
+    launch = &c->carriers.launch[second];
+    launch_done(launch);
+    if (take_hosts(c, launch, job, &c->carriers.launch[!second]) == 0)
+        start(c, launch, action->worker.value);
+}
+
+/* What runs under a worker, by pid: mpirun's end is none of its carrier's. */
+static void note_carrier(const struct carriers *carriers, struct worker_info *info,
+                         const Rk__CarrierState *state)
+{
+    struct worker_carrier *entry = NULL;
+
+    for (uint32_t i = 0; i < 2; i++) {
+        struct worker_carrier *carrier = &info->carrier[i];
+
+        if (carrier->pid && carrier->job != carriers->job && carrier->job != carriers->standby)
+            *carrier = (struct worker_carrier){.job = 0};
+        if (carrier->pid == state->pid || (state->up && !entry && !carrier->pid))
+            entry = carrier;
+    }
+    if (entry)
+        *entry = state->up ? (struct worker_carrier){state->job, state->pid}
+                           : (struct worker_carrier){.job = 0};
 }
 
 void carriers_state(struct coordinator *c, uint64_t worker, const Rk__CarrierState *state)
 {
     struct worker_info *info = workers_find(&c->workers, worker);
+    struct carriers_launch *launch = launch_find(&c->carriers, state->job);
     struct core_event event = {
         .kind = state->up ? CORE_EV_CARRIER_UP : CORE_EV_CARRIER_LOST,
         .now = c->now,
         .worker = {worker},
     };
 
-    if (state->up && state->job == c->carriers.job)
-        c->carriers.up++;
-    if (!state->up && state->job == c->carriers.job)
-        rk_warn("carrier of job %u on %s is lost: %s", state->job, info->host_name, state->why);
-    if (state->up || info->carrier_job == state->job) {
-        info->carrier_job = state->up ? state->job : 0;
-        info->carrier_pid = state->up ? state->pid : 0;
-    }
+    if (state->up && launch)
+        launch->up++;
+    if (!state->up && (state->job == c->carriers.job || state->job == c->carriers.standby))
+        rk_warn("carrier of job %u%s on %s is lost: %s", state->job,
+                state->job == c->carriers.standby ? ", which stands by," : "", info->host_name,
+                state->why);
+    note_carrier(&c->carriers, info, state);
     event.carrier.job = state->job;
+    event.carrier.place = state->place;
+    event.carrier.hosts = state->hosts;
     coordinator_feed(c, &event);
 }
 
@@ -144,15 +225,16 @@ static void answer(struct coordinator *c, uint64_t to, uint64_t request, int cod
 }
 
 /* A connected worker of the host `index`: the one named at the start, else any. */
-static uint64_t worker_on(const struct coordinator *c, uint32_t index)
+static uint64_t worker_on(const struct coordinator *c, const struct carriers_launch *launch,
+                          uint32_t index)
 {
     struct core_worker_view view;
     uint32_t cursor = 0;
 
-    if (server_connected(c->server, c->carriers.worker[index]))
-        return c->carriers.worker[index];
+    if (server_connected(c->server, launch->worker[index]))
+        return launch->worker[index];
     while (core_worker_next(c->core, &cursor, &view))
-        if (view.host.value == c->carriers.host[index] && plan_hears(view.state) &&
+        if (view.host.value == launch->host[index] && plan_hears(view.state) &&
             server_connected(c->server, view.worker.value))
             return view.worker.value;
     return 0;
@@ -171,7 +253,8 @@ static bool parse_host(const char *name, uint32_t *index, uint32_t *job)
 void carriers_rsh(struct coordinator *c, uint64_t worker, const Rk__RshRequest *request)
 {
     Rk__Envelope envelope = RK__ENVELOPE__INIT;
-    Rk__RshStart start = RK__RSH_START__INIT;
+    Rk__RshStart rsh = RK__RSH_START__INIT;
+    const struct carriers_launch *launch;
     uint32_t index;
     uint32_t job;
     uint64_t target;
@@ -180,21 +263,22 @@ void carriers_rsh(struct coordinator *c, uint64_t worker, const Rk__RshRequest *
         answer(c, worker, request->request, RK_EINVAL, "the host is not one of the job's");
         return;
     }
-    if (job != c->carriers.job || index >= c->carriers.hosts) {
+    launch = launch_find(&c->carriers, job);
+    if (!launch || index >= launch->hosts) {
         answer(c, worker, request->request, RK_ESTALE, "the host is of another carrier job");
         return;
     }
-    target = worker_on(c, index);
+    target = worker_on(c, launch, index);
     if (!target) {
         answer(c, worker, request->request, RK_ENOENT, "no worker of that host is connected");
         return;
     }
-    start.request = request->request;
-    start.from = worker;
-    start.command = request->command;
-    start.job = job;
+    rsh.request = request->request;
+    rsh.from = worker;
+    rsh.command = request->command;
+    rsh.job = job;
     envelope.body_case = RK__ENVELOPE__BODY_RSH_START;
-    envelope.rsh_start = &start;
+    envelope.rsh_start = &rsh;
     if (server_send(c->server, target, &envelope) != 0)
         answer(c, worker, request->request, RK_EUNAVAILABLE, "the worker of that host is gone");
 }

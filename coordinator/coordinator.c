@@ -102,6 +102,7 @@ static struct core_config config_of(const struct options *options)
         .silence = options->silence,
         .launch_timeout = LAUNCH_TIMEOUT,
         .carrier_timeout = CARRIER_TIMEOUT,
+        .standby_carriers = options->standby_carriers,
         .recover_timeout =
             RECOVER_TIMEOUT > 3 * options->silence ? RECOVER_TIMEOUT : 3 * options->silence,
         .checkpoint_interval_ns = options->interval,

@@ -49,7 +49,14 @@ static void take_hello(struct coordinator *c, uint64_t id, uint64_t serial, cons
     event.hello.lineage = hello->lineage;
     event.hello.deal_step = hello->deal_step;
     event.hello.stop_at = hello->stop_at;
-    event.hello.carrier_job = hello->carrier_job;
+    for (size_t i = 0; i < hello->n_carrier && i < 2; i++)
+        event.hello.carrier[i] = (struct core_carrier){
+            .job = hello->carrier[i]->job,
+            .place = hello->carrier[i]->place,
+            .hosts = hello->carrier[i]->hosts,
+            .runs = hello->carrier[i]->runs != 0,
+            .standby = hello->carrier[i]->standby != 0,
+        };
     event.hello.status = &status;
     coordinator_feed(c, &event);
 }

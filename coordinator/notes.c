@@ -51,7 +51,18 @@ static void add_recovered(json_t *event, const struct core_action *action)
     json_object_set_new(event, "recover_ms", json_ms(action->recover));
     set_integer(event, "lost_steps", action->lost_steps);
     set_integer(event, "losses", action->losses);
+    if (action->carriers != CORE_CARRIERS_SAME)
+        json_object_set_new(
+            event, "carriers",
+            json_string(action->carriers == CORE_CARRIERS_STANDBY ? "standby" : "relaunch"));
     set_integer(event, "generation", rk_word_generation(action->word));
+}
+
+static void add_delayed(json_t *event, const struct core_action *action)
+{
+    json_object_set_new(event, "standby", json_boolean(action->standby != 0));
+    set_integer(event, "tries", action->tries);
+    json_object_set_new(event, "wait_ms", json_ms(action->wait));
 }
 
 static void add_finished(const struct coordinator *c, json_t *event,
@@ -151,6 +162,9 @@ static void add_fields(const struct coordinator *c, json_t *event, const struct 
         break;
     case CORE_NOTE_JOB_FINISHED:
         add_finished(c, event, action);
+        break;
+    case CORE_NOTE_CARRIERS_DELAYED:
+        add_delayed(event, action);
         break;
     }
 }

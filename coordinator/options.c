@@ -34,6 +34,7 @@ enum option_id {
     OPT_KEEP,
     OPT_REDUCTION,
     OPT_WIRE,
+    OPT_STANDBY_CARRIERS,
     OPT_LAUNCHER,
     OPT_PRINT_RULES,
     OPT_HELP,
@@ -65,6 +66,7 @@ static const struct option_text {
     {"keep", true, OPT_KEEP, "K           checkpoints that stay"},
     {"reduction", true, OPT_REDUCTION, "exact"},
     {"wire", true, OPT_WIRE, "f32|bf16    gradients between hosts"},
+    {"standby-carriers", true, OPT_STANDBY_CARRIERS, "yes|no      a second set, that takes over"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
@@ -266,6 +268,9 @@ static int set_value(struct options *options, enum option_id id, const char *val
     case OPT_WIRE:
         options->wire = value;
         return check_word("wire", value, "f32|bf16", why);
+    case OPT_STANDBY_CARRIERS:
+        options->standby_carriers = strcmp(value, "yes") == 0;
+        return check_word("standby-carriers", value, "yes|no", why);
     default:
         return set_place(options, id, value, why);
     }
@@ -325,6 +330,7 @@ int options_parse(struct options *options, int argc, char **argv, struct rk_why 
         .backend = "auto",
         .reduction = "exact",
         .wire = "f32",
+        .standby_carriers = true,
         .listen_fd = -1,
         .min_workers = 1,
         .workers = 1,

@@ -17,6 +17,7 @@ struct options {
     const char *events;         /* a second place for events, NULL: none */
     const char *backend;
     const char *reduction;
+    bool standby_carriers;
     const char *wire; /* f32 or bf16: of gradients between hosts */
     int listen_fd;
     uint32_t min_workers, workers, max_workers;

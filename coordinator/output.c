@@ -224,7 +224,7 @@ void output_do(struct coordinator *c, const struct core_action *action)
         saves_do(c, action);
         break;
     case CORE_DO_CARRIERS:
-        carriers_start(c, action);
+        carriers_do(c, action);
         break;
     case CORE_DO_EVENT:
         notes_add(c, action);

@@ -45,6 +45,8 @@ void plan_welcome(struct coordinator *c, uint64_t worker)
     welcome.silence_ns = c->options.silence;
     welcome.orphan_ns = c->options.orphan_timeout;
     welcome.narrow_wire = strcmp(c->options.wire, "bf16") == 0;
+    welcome.carrier_job = c->carriers.job;
+    welcome.standby_job = c->carriers.standby;
     welcome.rank = rank;
     welcome.n_rank = view.status.slots;
     envelope.body_case = RK__ENVELOPE__BODY_WELCOME;
@@ -275,6 +277,19 @@ static void go_fill_plan(const struct coordinator *c, Rk__Go *go, const struct c
     go->done.len = bytes;
 }
 
+/* Where only some of the carriers serve: which. */
+static uint32_t *carrier_places(const struct coordinator *c, const struct core_plan *plan,
+                                const struct members *members, size_t *count)
+{
+    uint32_t *place = plan->carrier_part ? calloc(plan->hosts + 1u, sizeof *place) : NULL;
+
+    *count = 0;
+    for (size_t m = 0; place && m < members->count && *count < plan->hosts; m++)
+        if (members->member[m].host_index == *count)
+            place[(*count)++] = core_carrier_place(c->core, members->member[m].host);
+    return place;
+}
+
 static void go_send(struct coordinator *c, const struct core_plan *plan,
                     const struct members *members, const struct core_worker_view *view)
 {
@@ -283,9 +298,11 @@ static void go_send(struct coordinator *c, const struct core_plan *plan,
     uint8_t done[RK_MAX_SHARDS / 8];
     Rk__LocalMember *local = calloc(members->count + 1, sizeof *local);
     Rk__LocalMember **list = calloc(members->count + 1, sizeof(Rk__LocalMember *));
+    uint32_t *place = carrier_places(c, plan, members, &go.n_carrier_place);
 
-    if (local && list) {
+    if (local && list && (place || !plan->carrier_part)) {
         go_fill_plan(c, &go, plan, members, done);
+        go.carrier_place = place;
         go_fill_local(&go, plan, members, view->host.value, local, list);
         envelope.body_case = RK__ENVELOPE__BODY_GO;
         envelope.go = &go;
@@ -293,6 +310,7 @@ static void go_send(struct coordinator *c, const struct core_plan *plan,
     }
     free(local);
     free(list);
+    free(place);
 }
 
 void plan_go(struct coordinator *c, const struct core_action *action)

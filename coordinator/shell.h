@@ -40,14 +40,18 @@ struct launches {
     size_t count, capacity;
 };
 
-/* The hosts of the newest carrier job, in the order of the generation. */
-struct carriers {
-    uint32_t job;
+/* One launch of carriers: its hosts in the order of the generation that it was made for. */
+struct carriers_launch {
+    uint32_t job; /* 0: free */
     uint32_t hosts;
     uint64_t *host;   /* rk_host_id */
     uint64_t *worker; /* that was named for it */
-    uint32_t up;      /* carriers of `job` that are there */
-    uint32_t failed;  /* jobs in a row, before it, of which some carrier never came */
+    uint32_t up;      /* carriers that came */
+};
+struct carriers {
+    struct carriers_launch launch[2]; /* as far as this coordinator started them */
+    uint32_t job, standby;            /* that shall live; 0: none */
+    uint32_t failed; /* of those that were to serve, in a row, some carrier never came */
 };
 
 struct follower {
@@ -162,7 +166,7 @@ void launches_outcome(struct coordinator *c, const char *report);
 /* ---- carriers.c ------------------------------------------------------------------------------ */
 
 void carriers_done(struct carriers *carriers);
-void carriers_start(struct coordinator *c, const struct core_action *action);
+void carriers_do(struct coordinator *c, const struct core_action *action);
 void carriers_state(struct coordinator *c, uint64_t worker, const Rk__CarrierState *state);
 void carriers_rsh(struct coordinator *c, uint64_t worker, const Rk__RshRequest *request);
 void carriers_rsh_started(struct coordinator *c, uint64_t worker, const Rk__RshStarted *started);

@@ -99,11 +99,27 @@ static json_t *worker_json(const struct core_plan *plan, const struct core_worke
     return object;
 }
 
+/* The carriers under a worker: those that serve, and those that stand by. */
+static void add_carriers(const struct coordinator *c, const struct worker_info *worker,
+                         json_t *carriers, json_t *standby)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct worker_carrier *carrier = &worker->carrier[i];
+
+        if (carrier->pid &&
+            (carrier->job == c->carriers.job || carrier->job == c->carriers.standby))
+            json_array_append_new(carrier->job == c->carriers.job ? carriers : standby,
+                                  json_pack("{s:i, s:s, s:i}", "job", (int)carrier->job, "host",
+                                            worker->host_name, "pid", (int)carrier->pid));
+    }
+}
+
 /* Workers with their ranks, the carriers among them, and a loss if a program reports one. */
 static void add_workers(const struct coordinator *c, const struct core_plan *plan, json_t *status)
 {
     json_t *workers = json_array();
     json_t *carriers = json_array();
+    json_t *standby = json_array();
     struct core_worker_view view;
     uint32_t cursor = 0;
     json_t *loss = NULL;
@@ -114,10 +130,8 @@ static void add_workers(const struct coordinator *c, const struct core_plan *pla
         if (view.state == CORE_WORKER_ABSENT)
             continue;
         json_array_append_new(workers, worker_json(plan, &view, worker));
-        if (worker && worker->carrier_pid)
-            json_array_append_new(
-                carriers, json_pack("{s:i, s:s, s:i}", "job", (int)worker->carrier_job, "host",
-                                    worker->host_name, "pid", (int)worker->carrier_pid));
+        if (worker)
+            add_carriers(c, worker, carriers, standby);
         for (uint32_t slot = 0; worker && !loss && slot < worker->slots; slot++)
             loss = json_object_get(worker->rank[slot].numbers, "loss");
     }
@@ -125,6 +139,7 @@ static void add_workers(const struct coordinator *c, const struct core_plan *pla
         json_object_set(status, "loss", loss);
     json_object_set_new(status, "workers", workers);
     json_object_set_new(status, "carriers", carriers);
+    json_object_set_new(status, "standby_carriers", standby);
 }
 
 static json_t *checkpoint_json(const struct coordinator *c)

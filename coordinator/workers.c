@@ -68,7 +68,10 @@ struct worker_info *workers_hello(struct workers *workers, uint64_t id, const Rk
     worker->layout_hash = hello->layout_hash;
     worker->state_bytes = hello->state_bytes;
     worker->batch = hello->batch;
-    worker->carrier_job = hello->carrier_job;
+    memset(worker->carrier, 0, sizeof worker->carrier);
+    for (size_t i = 0; i < hello->n_carrier && i < 2; i++)
+        worker->carrier[i] =
+            (struct worker_carrier){hello->carrier[i]->job, hello->carrier[i]->pid};
     return worker;
 }
 

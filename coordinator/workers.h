@@ -15,6 +15,11 @@ struct worker_rank {
     json_t *numbers; /* an object, or NULL */
 };
 
+struct worker_carrier {
+    uint32_t job;
+    int32_t pid; /* 0: none */
+};
+
 struct worker_info {
     uint64_t id;
     uint64_t host;
@@ -24,8 +29,7 @@ struct worker_info {
     int32_t pid, warden_pid;
     rk_word word; /* of the plan in force there */
     uint64_t layout_hash, batch, state_bytes, gradient_bytes, arena_bytes, carrier_bytes;
-    uint32_t carrier_job; /* 0: no carrier there */
-    int32_t carrier_pid;
+    struct worker_carrier carrier[2];
     uint64_t snapshot_step[2];
     struct worker_rank rank[RK_MAX_SLOTS];
 };

@@ -1,10 +1,12 @@
-/* `reknit bench recovery`: what the loss of a rank costs, from kill -9 to the next finished step.
+/* `reknit bench recovery`: what a loss costs, from kill -9 to the next finished step.
  *
- * Runs a job of its own, kills a random rank again and again once the job steps in its full size,
- * and takes the time of the kill here and that of `recovered` from the job's events. */
+ * Runs a job of its own, kills a random rank, carrier, host or mpirun again and again once the job
+ * steps in its full size, and takes the time of the kill here and that of `recovered` from the
+ * job's events. */
 #include "common/clock.h"
 #include "launch/arguments.h"
 #include "launch/bench.h"
+#include "launch/bench_victims.h"
 #include "launch/client.h"
 #include "launch/event_text.h"
 #include "launch/lines.h"
@@ -33,6 +35,7 @@
 
 struct bench_options {
     uint32_t workers, megabytes, kills, virtual_hosts;
+    const char *victim, *standby;
     bool json;
 };
 
@@ -41,23 +44,33 @@ static const struct argument arguments[] = {
      offsetof(struct bench_options, workers), 2, 64},
     {"--grad-mb", "MB", "gradients of a step, in megabytes (4)", argument_count,
      offsetof(struct bench_options, megabytes), 1, 4096},
-    {"--kills", "K", "ranks killed one after the other (20)", argument_count,
+    {"--kill", "rank|carrier|mpirun|host", "what is killed (rank)", argument_text,
+     offsetof(struct bench_options, victim), 0, 0},
+    {"--kills", "K", "kills, one after the other (20)", argument_count,
      offsetof(struct bench_options, kills), 1, MOST_KILLS},
-    {"--virtual-hosts", "H", "deal the workers to so many hosts (1)", argument_count,
-     offsetof(struct bench_options, virtual_hosts), 1, 64},
+    {"--virtual-hosts", "H",
+     "deal the workers to so many hosts\n"
+     "(rank: 1; carrier, mpirun: 2; host: 3)",
+     argument_count, offsetof(struct bench_options, virtual_hosts), 1, 64},
+    {"--standby-carriers", "yes|no", "as for `reknit run` (yes)", argument_text,
+     offsetof(struct bench_options, standby), 0, 0},
     {"--json", NULL, "one JSON object", argument_flag, offsetof(struct bench_options, json), 0, 0},
 };
 static const struct command bench_command = {
     .name = "reknit bench recovery",
     .usage = "[options]",
-    .about = "Measures the time from kill -9 of a rank to the next finished step.",
+    .about =
+        "Measures the time from kill -9 of a rank, of a carrier between hosts, of its mpirun, or\n"
+        "of all processes of a virtual host, to the next finished step.",
     .arguments = arguments,
     .count = sizeof arguments / sizeof arguments[0],
-    .after = "step_ms is the median time of an undisturbed step; it is part of each recovery.",
+    .after = "step_ms is the median time of an undisturbed step; it is part of each recovery.\n"
+             "`standby` counts the recoveries in which other carriers took over.",
 };
 
 struct bench {
     struct bench_options options;
+    enum victim kind;
     char folder[PATH_MAX]; /* for events and logs; removed at the end */
     char events[PATH_MAX + 16];
     char name[64];
@@ -69,7 +82,7 @@ struct bench {
     uint64_t step; /* when the last recovery was over */
     double *total_ms, *step_ms;
     size_t kills, steps;
-    int64_t in_place, lost_steps;
+    int64_t in_place, lost_steps, standby;
 };
 
 double bench_percentile(double *values, size_t count, double share)
@@ -132,12 +145,14 @@ static int start_run(struct bench *bench, struct rk_why *why)
     snprintf(number[1], sizeof number[1], "%u", bench->options.megabytes);
     snprintf(number[2], sizeof number[2], "%u", 2 * bench->options.kills + 10);
     snprintf(number[3], sizeof number[3], "%u", bench->options.virtual_hosts);
+    char *standby = (char *)(uintptr_t)bench->options.standby;
     char *argv[] = {"reknit",  "run",     "--name",   bench->name,   "--workers",
                     number[0], "--quiet", "--events", bench->events, "--max-restarts",
                     number[2], "--",      rank,       number[1],     NULL,
-                    NULL,      NULL};
+                    NULL,      NULL,      NULL,       NULL};
     if (bench->options.virtual_hosts > 1) {
-        char *tail[] = {"--virtual-hosts", number[3], "--", rank, number[1], NULL};
+        char *tail[] = {"--virtual-hosts", number[3], "--standby-carriers", standby, "--", rank,
+                        number[1],         NULL};
 
         memcpy(argv + 11, tail, sizeof tail);
     }
@@ -199,9 +214,9 @@ static void clear_up(struct bench *bench, bool failed)
 /* ---- one kill ---------------------------------------------------------------------------------
  */
 
-/* The ranks' pids when all are members and the job has stepped since the last recovery. */
-static size_t ready_ranks(struct bench *bench, const json_t *status, pid_t *pids, size_t room,
-                          double *step_ms)
+/* Whether all ranks are members, all carriers are there, and the job has stepped since the last
+ * recovery. */
+static bool whole(const struct bench *bench, const json_t *status, double *step_ms)
 {
     const json_t *worker;
     const json_t *rank;
@@ -209,31 +224,32 @@ static size_t ready_ranks(struct bench *bench, const json_t *status, pid_t *pids
     size_t i;
     size_t j;
 
-    if ((uint64_t)event_integer(status, "step", 0) < bench->step + STEPS_BETWEEN)
-        return 0;
+    if ((uint64_t)event_integer(status, "step", 0) < bench->step + STEPS_BETWEEN ||
+        !victims_whole(status, bench->options.virtual_hosts,
+                       strcmp(bench->options.standby, "yes") == 0))
+        return false;
     json_array_foreach(json_object_get(status, "workers"), i, worker)
         json_array_foreach(json_object_get(worker, "ranks"), j, rank)
     {
         const char *state = json_string_value(json_object_get(rank, "state"));
 
-        if (state == NULL || strcmp(state, "member") != 0 || count == room)
-            return 0;
+        if (state == NULL || strcmp(state, "member") != 0)
+            return false;
         *step_ms = event_number(json_object_get(rank, "numbers"), "step_ms", *step_ms);
-        pids[count++] = (pid_t)event_integer(rank, "pid", 0);
+        count++;
     }
-    return count == bench->options.workers ? count : 0;
+    return count == bench->options.workers;
 }
 
-/* Waits until the job stands in its full size; picks one rank. */
-static int pick_rank(struct bench *bench, pid_t *pid, struct rk_why *why)
+/* Waits until the job stands in its full size; picks what is to be killed. */
+static int pick(struct bench *bench, pid_t pids[VICTIMS_MOST], size_t *picked, struct rk_why *why)
 {
     struct client_request ask = {.verb = RK__VERB__VERB_STATUS, .wait_ms = CLIENT_WAIT_MS};
     uint64_t deadline = rk_clock_now() + READY_WITHIN;
-    pid_t pids[64];
-    size_t count = 0;
     double step_ms = 0;
 
-    while (count == 0) {
+    *picked = 0;
+    while (*picked == 0) {
         char *text = NULL;
         json_t *status;
         int rc = watch_run(bench, why);
@@ -245,15 +261,15 @@ static int pick_rank(struct bench *bench, pid_t *pid, struct rk_why *why)
         if (bench->client.link != NULL)
             client_ask(&bench->client, &ask, &text, NULL);
         status = text != NULL ? json_loads(text, 0, NULL) : NULL;
-        count = ready_ranks(bench, status, pids, 64, &step_ms);
+        if (whole(bench, status, &step_ms))
+            *picked = victims_pick(status, bench->kind, bench->name, pids);
         json_decref(status);
         free(text);
         if (rk_clock_now() > deadline)
             return rk_fail(why, RK_ETIMEDOUT, "the job did not stand in its full size again");
-        if (count == 0)
+        if (*picked == 0)
             poll(NULL, 0, 5 * LOOK_MS);
     }
-    *pid = pids[surroundings_random() % count];
     if (step_ms > 0)
         bench->step_ms[bench->steps++] = step_ms;
     return 0;
@@ -287,20 +303,35 @@ static json_t *next_recovered(struct bench *bench)
     return found;
 }
 
+static void take_recovered(struct bench *bench, const json_t *event, double killed_ms)
+{
+    const char *mode = json_string_value(json_object_get(event, "mode"));
+    const char *carriers = json_string_value(json_object_get(event, "carriers"));
+
+    bench->total_ms[bench->kills++] = event_number(event, "t", 0) * 1e3 - killed_ms;
+    bench->in_place += mode != NULL && strcmp(mode, "in_place") == 0 ? 1 : 0;
+    bench->standby += carriers != NULL && strcmp(carriers, "standby") == 0 ? 1 : 0;
+    bench->lost_steps += event_integer(event, "lost_steps", 0);
+    bench->step = (uint64_t)event_integer(event, "step", (int64_t)bench->step + STEPS_BETWEEN);
+}
+
 static int one_kill(struct bench *bench, struct rk_why *why)
 {
+    pid_t pids[VICTIMS_MOST];
     uint64_t deadline;
     double killed_ms;
     json_t *event;
-    pid_t pid = 0;
-    int rc = pick_rank(bench, &pid, why);
+    size_t count;
+    int rc = pick(bench, pids, &count, why);
 
     if (rc != 0)
         return rc;
     json_decref(next_recovered(bench)); /* none: only moves to the end */
     killed_ms = (double)rk_clock_wall() / 1e6;
-    if (pid <= 0 || kill(pid, SIGKILL) != 0)
-        return rk_fail_errno(why, errno, "process %d cannot be killed", (int)pid);
+    if (kill(pids[0], SIGKILL) != 0)
+        return rk_fail_errno(why, errno, "process %d cannot be killed", (int)pids[0]);
+    for (size_t i = 1; i < count; i++)
+        kill(pids[i], SIGKILL); /* it may have died with the first */
     deadline = rk_clock_now() + RECOVERED_WITHIN;
     while ((event = next_recovered(bench)) == NULL) {
         rc = watch_run(bench, why);
@@ -311,11 +342,7 @@ static int one_kill(struct bench *bench, struct rk_why *why)
                            bench->kills + 1);
         poll(NULL, 0, LOOK_MS);
     }
-    const char *mode = json_string_value(json_object_get(event, "mode"));
-    bench->total_ms[bench->kills++] = event_number(event, "t", 0) * 1e3 - killed_ms;
-    bench->in_place += mode != NULL && strcmp(mode, "in_place") == 0 ? 1 : 0;
-    bench->lost_steps += event_integer(event, "lost_steps", 0);
-    bench->step = (uint64_t)event_integer(event, "step", (int64_t)bench->step + STEPS_BETWEEN);
+    take_recovered(bench, event, killed_ms);
     json_decref(event);
     return 0;
 }
@@ -329,22 +356,52 @@ static void print_results(struct bench *bench)
 
     if (bench->options.json)
         printf("{\"p50_ms\": %.3f, \"p90_ms\": %.3f, \"max_ms\": %.3f, \"step_ms\": %.3f, "
-               "\"kills\": %zu, \"in_place\": %" PRId64 ", \"lost_steps\": %" PRId64
+               "\"kill\": \"%s\", \"kills\": %zu, \"in_place\": %" PRId64
+               ", \"lost_steps\": %" PRId64 ", \"standby\": %" PRId64
                ", \"workers\": %u, \"grad_mb\": %u, \"hosts\": %u}\n",
-               p50, p90, max, step, bench->kills, bench->in_place, bench->lost_steps,
-               bench->options.workers, bench->options.megabytes, bench->options.virtual_hosts);
+               p50, p90, max, step, victim_names[bench->kind], bench->kills, bench->in_place,
+               bench->lost_steps, bench->standby, bench->options.workers, bench->options.megabytes,
+               bench->options.virtual_hosts);
     else
-        printf("from kill -9 of a rank to the next finished step, %u ranks, %u MB of gradients:\n"
+        printf("from kill -9 of a %s to the next finished step, %u ranks on %u hosts, %u MB of "
+               "gradients:\n"
                "  p50_ms %.1f  p90_ms %.1f  max_ms %.1f   (%zu kills, %" PRId64
-               " in place, %" PRId64 " steps lost; an undisturbed step: %.1f ms)\n",
-               bench->options.workers, bench->options.megabytes, p50, p90, max, bench->kills,
-               bench->in_place, bench->lost_steps, step);
+               " in place, %" PRId64 " by standby carriers, %" PRId64
+               " steps lost; an undisturbed step: %.1f ms)\n",
+               victim_names[bench->kind], bench->options.workers, bench->options.virtual_hosts,
+               bench->options.megabytes, p50, p90, max, bench->kills, bench->in_place,
+               bench->standby, bench->lost_steps, step);
+}
+
+/* What --kill and --virtual-hosts mean together. */
+static int settle(struct bench *bench, struct rk_why *why)
+{
+    static const uint32_t hosts[VICTIM_COUNT_] = {1, 2, 2, 3};
+    struct bench_options *options = &bench->options;
+
+    if (!victim_parse(options->victim, &bench->kind))
+        return rk_fail(why, RK_EINVAL, "--kill %.60s: one of rank, carrier, mpirun, host is needed",
+                       options->victim);
+    if (strcmp(options->standby, "yes") != 0 && strcmp(options->standby, "no") != 0)
+        return rk_fail(why, RK_EINVAL, "--standby-carriers %.60s: yes or no is needed",
+                       options->standby);
+    if (options->virtual_hosts == 0)
+        options->virtual_hosts = hosts[bench->kind];
+    if (bench->kind != VICTIM_RANK && options->virtual_hosts < 2)
+        return rk_fail(why, RK_EINVAL,
+                       "--kill %s needs --virtual-hosts 2 or more: a single host "
+                       "has no carriers, and nothing is left when it is lost",
+                       options->victim);
+    if (options->virtual_hosts > options->workers)
+        return rk_fail(why, RK_EINVAL, "--virtual-hosts %u: more than --workers %u",
+                       options->virtual_hosts, options->workers);
+    return 0;
 }
 
 int bench_recovery(int argc, char **argv)
 {
     struct bench bench = {
-        .options = {.workers = 4, .megabytes = 4, .kills = 20, .virtual_hosts = 1},
+        .options = {.workers = 4, .megabytes = 4, .kills = 20, .victim = "rank", .standby = "yes"},
         .run = {.out = -1, .err = -1}};
     struct rk_why why = {""};
     int words;
@@ -357,6 +414,9 @@ int bench_recovery(int argc, char **argv)
         rk_fail(&why, RK_EINVAL, "'%.60s' was not expected", argv[1]);
         return command_fail(&bench_command, RK_EINVAL, &why);
     }
+    rc = settle(&bench, &why);
+    if (rc != 0)
+        return command_fail(&bench_command, rc, &why);
     rc = set_up(&bench, &why);
     while (rc == 0 && bench.kills < bench.options.kills)
         rc = one_kill(&bench, &why);

@@ -142,6 +142,7 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
     add_number(words, "--keep", "", options->keep);
     add_text(words, "--reduction", options->reduction);
     add_text(words, "--wire", options->wire);
+    add_text(words, "--standby-carriers", options->standby_carriers);
     add_text(words, "--launcher", NULL);
 }
 

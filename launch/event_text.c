@@ -108,6 +108,7 @@ const char *event_loss_text(const json_t *event, char *out, size_t size)
 static void recovered_text(const json_t *event, char *out, size_t size)
 {
     const char *mode = json_string_value(json_object_get(event, "mode"));
+    const char *carriers = json_string_value(json_object_get(event, "carriers"));
     int64_t losses = event_integer(event, "losses", 1);
     int64_t steps = event_integer(event, "lost_steps", 0);
 
@@ -117,6 +118,18 @@ static void recovered_text(const json_t *event, char *out, size_t size)
         text_append(out, size, " from %" PRId64 " losses", losses);
     append_milliseconds(out, size, event, " in ", "recover_ms");
     text_append(out, size, ", %" PRId64 " step%s lost", steps, steps == 1 ? "" : "s");
+    if (carriers != NULL)
+        text_append(out, size, ", %s",
+                    strcmp(carriers, "standby") == 0 ? "carriers that stood by took over"
+                                                     : "carriers were launched again");
+}
+
+static void delayed_text(const json_t *event, char *out, size_t size)
+{
+    text_append(out, size, "carriers%s did not come up, %" PRId64 " times in a row; the next try",
+                json_is_true(json_object_get(event, "standby")) ? " that shall stand by" : "",
+                event_integer(event, "tries", 1));
+    append_milliseconds(out, size, event, " is in ", "wait_ms");
 }
 
 static void started_text(const json_t *event, char *out, size_t size)
@@ -177,6 +190,9 @@ const char *event_text(const json_t *event, enum screen_tone *tone, char *out, s
     if (strcmp(name, "recovered") == 0) {
         *tone = SCREEN_GOOD;
         recovered_text(event, out, size);
+    } else if (strcmp(name, "carriers_delayed") == 0) {
+        *tone = SCREEN_BAD;
+        delayed_text(event, out, size);
     } else if (strcmp(name, "worker_lost") == 0 || strcmp(name, "rank_exited") == 0) {
         *tone = event_is_loss(event) ? SCREEN_BAD : SCREEN_QUIET;
         event_loss_text(event, out, size);

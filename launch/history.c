@@ -58,7 +58,9 @@ static void take_recovered(struct history *history, const json_t *event)
     struct history_row *grown;
 
     snprintf(row.what, sizeof row.what, "%s",
-             history->pending[0] != '\0' ? history->pending : "a loss");
+             history->pending[0] != '\0'              ? history->pending
+             : event_integer(event, "losses", 1) == 0 ? "carriers were lost"
+                                                      : "a loss");
     history->pending[0] = '\0';
     history->interruptions++;
     history->in_place += row.in_place ? 1 : 0;

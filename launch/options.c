@@ -26,6 +26,8 @@ static int take_reduction(const struct argument *argument, const char *value, vo
                           struct rk_why *why);
 static int take_wire(const struct argument *argument, const char *value, void *target,
                      struct rk_why *why);
+static int take_standby(const struct argument *argument, const char *value, void *target,
+                        struct rk_why *why);
 static int take_interval(const struct argument *argument, const char *value, void *target,
                          struct rk_why *why);
 static int take_name(const struct argument *argument, const char *value, void *target,
@@ -78,6 +80,10 @@ static const struct argument arguments[] = {
      "the bytes, carries what it rounds off over to the next\n"
      "step, and depends on the number of hosts (f32)",
      take_wire, AT(wire), 0, 0},
+    {"--standby-carriers", "yes|no",
+     "a second set of carriers between hosts stands by, asleep,\n"
+     "and takes over when one is lost; no: launch them again (yes)",
+     take_standby, AT(standby_carriers), 0, 0},
     {"--interface", "NAME|CIDR",
      "network between the hosts for gradients, as eth1 or\n"
      "10.1.0.0/16 (that of the workers' addresses)",
@@ -181,6 +187,15 @@ static int take_wire(const struct argument *argument, const char *value, void *t
 
     (void)argument;
     return take_word(value, words, 2, &((struct run_options *)target)->wire, why);
+}
+
+static int take_standby(const struct argument *argument, const char *value, void *target,
+                        struct rk_why *why)
+{
+    static const char *const words[] = {"yes", "no"};
+
+    (void)argument;
+    return take_word(value, words, 2, &((struct run_options *)target)->standby_carriers, why);
 }
 
 static int take_interval(const struct argument *argument, const char *value, void *target,
@@ -376,6 +391,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options, struct
         .max_restarts = 100,
         .reduction = "exact",
         .wire = "f32",
+        .standby_carriers = "yes",
         .gather = 30 * RK_S,
         .heartbeat = 100 * RK_MS,
         .silence = RK_S,

@@ -32,7 +32,8 @@ struct run_options {
     uint32_t max_restarts;
     const char *reduction;
     const char *wire;
-    const char *interface; /* NULL: that of the workers' addresses */
+    const char *standby_carriers; /* yes or no */
+    const char *interface;        /* NULL: that of the workers' addresses */
     const char *events;
     bool quiet;
     uint64_t gather, heartbeat, silence, orphan; /* ns */

@@ -14,8 +14,9 @@
  *   LEFT (final position in a)        ->
  *
  *   carrier
- *   CARRIER (job in a)                ->
- *                                     <-  WELCOME + arena fd
+ *   CARRIER (job in a, b: 2^32 times  ->         which of how many carriers it is
+ *     how many, and which)            <-  WELCOME + arena fd
+ *                                     <-  STARTED: from now on it serves, until then it waits
  *   ACK (word in a)                   ->
  *
  *   rsh

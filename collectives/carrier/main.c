@@ -65,6 +65,27 @@ static rk_word frozen_word(struct carrier *carrier)
 
 /* ---- the agent ------------------------------------------------------------------------------- */
 
+/* Waits, asleep, until it is to serve; the agent's end ends that too.  What can be prepared for its
+ * first step is. */
+static void stand_by(struct carrier *carrier)
+{
+    static struct local_message message;
+    struct rk_why why = {""};
+    int fd = -1;
+    int rc = arena_refresh(&carrier->arena, &why);
+
+    if (rc != 0)
+        fail(rc, &why);
+    arena_populate(&carrier->arena);
+    rc = local_receive(carrier->socket, &message, &fd, -1);
+    if (fd >= 0)
+        close(fd);
+    if (rc == RK_EAGENT || (rc == 0 && message.kind == LOCAL_REFUSED))
+        leave(0);
+    if (rc != 0 || message.kind != LOCAL_STARTED)
+        fail(RK_EAGENT, &(struct rk_why){"the agent does not say when to serve"});
+}
+
 static void attach(struct carrier *carrier, const char *path)
 {
     static struct local_message message;
@@ -74,8 +95,12 @@ static void attach(struct carrier *carrier, const char *path)
 
     if (rc != 0)
         fail(rc, &why);
-    message = (struct local_message){
-        .magic = LOCAL_MAGIC, .version = LOCAL_VERSION, .kind = LOCAL_CARRIER, .a = carrier->job};
+    message = (struct local_message){.magic = LOCAL_MAGIC,
+                                     .version = LOCAL_VERSION,
+                                     .kind = LOCAL_CARRIER,
+                                     .a = carrier->job,
+                                     .b = wires_self(carrier->wires) |
+                                          (uint64_t)wires_size(carrier->wires) << 32};
     rc = local_send(carrier->socket, &message, -1);
     if (rc == 0)
         rc = local_receive(carrier->socket, &message, &fd, ATTACH_TIMEOUT_MS);
@@ -89,6 +114,7 @@ static void attach(struct carrier *carrier, const char *path)
     if (rc != 0)
         fail(rc, &why);
     carrier->block = message.agent_block;
+    stand_by(carrier);
     carrier->seen = frozen_word(carrier);
     atomic_store(&carrier->arena.header->carrier.job, carrier->job);
     atomic_store(&carrier->arena.header->carrier.ack_word, 0);
@@ -196,7 +222,7 @@ static void watch(struct carrier *carrier, const struct talk *talk, uint64_t *st
     struct rk_why why = {""};
     uint64_t patience = talk_patience(talk);
     uint64_t now = rk_clock_now();
-    int rc = wires_probe(carrier->wires, now, &why);
+    int rc = wires_probe(carrier->wires, &talk->plan, now, &why);
 
     if (rc != 0)
         fail(rc, &why);

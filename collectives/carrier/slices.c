@@ -117,10 +117,25 @@ int progress_read(struct progress_host *host, uint32_t hosts, uint64_t deal_step
     return 0;
 }
 
+bool plan_has_carrier(const struct arena_plan *plan, uint32_t peer)
+{
+    return plan_carriers(plan, 0) == 0 ||
+           (peer < ARENA_CARRIERS && (plan->carriers[peer / 64] >> (peer % 64) & 1) != 0);
+}
+
+uint32_t plan_carriers(const struct arena_plan *plan, uint32_t size)
+{
+    uint32_t count = 0;
+
+    for (uint32_t w = 0; w < ARENA_CARRIERS / 64; w++)
+        count += (uint32_t)__builtin_popcountll(plan->carriers[w]);
+    return count == 0 ? size : count;
+}
+
 enum verdict plan_verdict(const struct arena_plan *plan, uint32_t job, rk_word seen, bool served)
 {
     if (plan->hosts > 1 && plan->carrier_job == job)
-        return VERDICT_SERVE;
+        return plan->host_index < plan->hosts ? VERDICT_SERVE : VERDICT_LEAVE;
     if (served || plan->carrier_job > job)
         return VERDICT_LEAVE;
     return plan->hosts == 1 && plan->word != seen ? VERDICT_LEAVE : VERDICT_WAIT;

@@ -54,9 +54,14 @@ struct progress_host {
 int progress_read(struct progress_host *host, uint32_t hosts, uint64_t deal_step,
                   struct progress *progress, struct rk_why *why);
 
-/* What a carrier of `job` does about a plan: `seen` is the word in force when it came,
- * `served` whether it has served a plan before. */
+/* What a carrier of `job` does about a plan, which may be of other hosts only: `seen` is the word
+ * in force when it came, `served` whether it has served a plan before. */
 enum verdict { VERDICT_SERVE, VERDICT_WAIT, VERDICT_LEAVE };
 enum verdict plan_verdict(const struct arena_plan *plan, uint32_t job, rk_word seen, bool served);
+
+/* Whether carrier `peer` of the plan's job takes part in it. */
+bool plan_has_carrier(const struct arena_plan *plan, uint32_t peer);
+/* How many do, of a job of `size`. */
+uint32_t plan_carriers(const struct arena_plan *plan, uint32_t size);
 
 #endif

@@ -36,9 +36,10 @@ int talk_new(struct arena *arena, struct wires *wires, struct narrow *narrow, ui
 {
     struct talk *talk;
 
-    if (plan->hosts != wires_size(wires) || plan->host_index >= plan->hosts)
-        return rk_fail(why, RK_EDATA, "the plan has %u hosts and the job %u carriers", plan->hosts,
-                       wires_size(wires));
+    if (plan->hosts != plan_carriers(plan, wires_size(wires)) || plan->host_index >= plan->hosts ||
+        !plan_has_carrier(plan, wires_self(wires)))
+        return rk_fail(why, RK_EDATA, "the plan has %u hosts, and %u of the job's %u carriers",
+                       plan->hosts, plan_carriers(plan, wires_size(wires)), wires_size(wires));
     talk = calloc(1, sizeof *talk + plan->hosts * sizeof talk->host[0]);
     if (talk == NULL)
         return rk_fail(why, RK_ENOMEM, "no memory for a talk of %u hosts", plan->hosts);
@@ -116,10 +117,11 @@ static int meet_say(struct talk *talk, bool *moved, struct rk_why *why)
         self->met = true;
         talk->met_count++;
     }
-    for (; talk->greeted < talk->plan.hosts; talk->greeted++) {
+    for (; talk->greeted < wires_size(talk->wires); talk->greeted++) {
         struct packet *packet;
 
-        if (talk->greeted == wires_self(talk->wires))
+        if (talk->greeted == wires_self(talk->wires) ||
+            !plan_has_carrier(&talk->plan, talk->greeted))
             continue;
         packet = wires_slot(talk->wires, talk->greeted);
         if (packet == NULL)
@@ -208,7 +210,7 @@ static int meet(struct talk *talk, bool *moved, struct rk_why *why)
     const struct talk_host *self = &talk->host[talk->plan.host_index];
     int rc = meet_say(talk, moved, why);
 
-    if (rc != 0 || !self->met || talk->greeted < talk->plan.hosts ||
+    if (rc != 0 || !self->met || talk->greeted < wires_size(talk->wires) ||
         talk->met_count < talk->plan.hosts)
         return rc;
     *moved = true;

@@ -9,16 +9,24 @@
  * back. */
 #include "collectives/carrier/wires_mpi.h"
 
+#include "collectives/carrier/slices.h"
 #include "common/clock.h"
 
+#include <limits.h>
+#include <malloc.h>
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define TAG 1
 #define PROBE_TAG 2
 #define RING (2u * WIRES_WINDOW)
 #define PLACES (RING + 2u) /* of a peer's requests: then a probe that comes, and one that goes */
+#define HEAP_LARGEST (32 << 20) /* block that still comes from it: the most that malloc takes */
+#define HEAP_PAD (16 << 20)
+#define HEAP_MOST (128u << 20)
 #define PROBE_EVERY (2 * RK_S)
 #define PROBE_PATIENCE (10 * RK_S)
 
@@ -152,13 +160,15 @@ int wires_pop(struct wires *wires, uint32_t peer, struct rk_why *why)
     return post(wires, peer, why);
 }
 
-int wires_probe(struct wires *wires, uint64_t now, struct rk_why *why)
+int wires_probe(struct wires *wires, const struct arena_plan *plan, uint64_t now,
+                struct rk_why *why)
 {
     for (uint32_t peer = 0; peer < wires->size; peer++) {
         struct peer *p = &wires->peer[peer];
         int rc;
 
-        if (peer == wires->self || now - p->probed < (p->asked ? PROBE_PATIENCE : PROBE_EVERY))
+        if (peer == wires->self || !plan_has_carrier(plan, peer) ||
+            now - p->probed < (p->asked ? PROBE_PATIENCE : PROBE_EVERY))
             continue;
         if (p->asked)
             return rk_fail(why, RK_ETRANSPORT, "carrier %u has not answered for %llu s", peer,
@@ -236,12 +246,36 @@ static int take_memory(struct wires *wires, struct rk_why *why)
     return 0;
 }
 
+/* Packets, ours and MPI's copies of them, come from a heap that keeps what it has and some more. */
+static void heap_keep(void)
+{
+    mallopt(M_MMAP_THRESHOLD, HEAP_LARGEST);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, HEAP_PAD);
+}
+
+/* The heap from `begin` on gets its memory now: a page at a time it would cost the first step more
+ * than the step itself. */
+static void heap_populate(void *begin)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = (uintptr_t)begin / page * page;
+    uintptr_t end = (uintptr_t)sbrk(0) / page * page;
+
+    if (end > from)
+        madvise((void *)from, end - from < HEAP_MOST ? end - from : HEAP_MOST, MADV_POPULATE_WRITE);
+}
+
 int wires_open(struct wires **out, struct rk_why *why)
 {
     static struct wires wires;
+    void *heap = sbrk(0);
     int rank = 0;
     int size = 0;
-    int rc = MPI_Init(NULL, NULL);
+    int rc;
+
+    heap_keep();
+    rc = MPI_Init(NULL, NULL);
 
     if (rc != MPI_SUCCESS)
         return mpi_failed(rc, "MPI does not start", why);
@@ -259,6 +293,7 @@ int wires_open(struct wires **out, struct rk_why *why)
         if (rc == 0)
             rc = post_probe(&wires, peer, why);
     }
+    heap_populate(heap);
     *out = &wires;
     return rc;
 }

@@ -13,10 +13,17 @@
 
 void losses_add(struct core *core, uint64_t detect)
 {
-    if (core->pending.count++ == 0)
+    if (core->pending.count++ == 0 && !core->pending.carriers)
         core->pending.first = core->now - (detect < core->now ? detect : 0);
     if (detect > core->pending.detect)
         core->pending.detect = detect;
+}
+
+void losses_carriers(struct core *core)
+{
+    if (core->pending.count == 0 && !core->pending.carriers)
+        core->pending.first = core->now;
+    core->pending.carriers = true;
 }
 
 /* A generation goes on: what was lost before it recovers with its first step. */
@@ -24,10 +31,11 @@ void losses_go(struct core *core, bool in_place, uint64_t lost_steps)
 {
     struct losses *healing = &core->healing;
 
-    if (core->pending.count) {
-        if (healing->count == 0)
+    if (core->pending.count || core->pending.carriers) {
+        if (healing->count == 0 && !healing->carriers)
             *healing = (struct losses){.first = core->pending.first, .in_place = true};
         healing->count += core->pending.count;
+        healing->carriers = healing->carriers || core->pending.carriers;
         if (core->pending.detect > healing->detect)
             healing->detect = core->pending.detect;
         core->pending = (struct losses){0};
@@ -40,7 +48,7 @@ void budget_recovered(struct core *core)
 {
     struct core_action *action;
 
-    if (core->healing.count == 0)
+    if (core->healing.count == 0 && !core->healing.carriers)
         return;
     action = core_note_emit(core, CORE_NOTE_RECOVERED);
     action->in_place = core->healing.in_place;
@@ -48,6 +56,8 @@ void budget_recovered(struct core *core)
     action->lost_steps = core->healing.lost_steps;
     action->detect = core->healing.detect;
     action->recover = core->now - core->healing.first;
+    action->carriers = core->carrier_way;
+    core->carrier_way = CORE_CARRIERS_SAME;
     core->healing = (struct losses){0};
     record_later(core);
 }
@@ -78,9 +88,11 @@ void budget_heard(struct core *core, uint64_t position)
 void budget_stepped(struct core *core)
 {
     core->step_seen = true;
-    core->carrier_retries = 0;
+    core->carrier_tries = 0;
     if (core->state != CORE_JOB_FORMING && core->state != CORE_JOB_LOADING)
         budget_recovered(core);
+    if (core->healing.count == 0 && !core->healing.carriers)
+        core->carrier_way = CORE_CARRIERS_SAME;
 }
 
 /* Rounded up: all buckets together are never shorter than the window. */

@@ -77,7 +77,7 @@ static const char *check_job(const struct core *core)
         return "I9: the restarts do not add up, or are more than the budget has";
     if (core->acks.missing > core->living)
         return "I2: more acks are missing than workers live";
-    return NULL;
+    return carriers_check(core);
 }
 
 static const char *check_sums(const struct core *core)

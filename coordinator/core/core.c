@@ -24,6 +24,9 @@
  *       owed by a living worker.
  *   I9  Restarts spent within the window are the sum of their buckets and never above the budget.
  *   I10 Whoever is owed something stands in the list of those owed, and the next deadline is now.
+ *   I11 The carriers that the plan names serve, no others; what stands by is another launch, and no
+ *       launch has a number that was not given.
+ *   I12 Carriers that serve are all there, or starting, or broken; no more live than were launched.
  */
 #include "coordinator/core/state.h"
 
@@ -331,8 +334,10 @@ void core_step(struct core *core, const struct core_event *event, struct core_ac
         take_time(core, event->kind == CORE_EV_TICK);
         job_consider(core);
     }
-    if (core->state != CORE_JOB_ENDED)
+    if (core->state != CORE_JOB_ENDED) {
         places_launch(core);
+        carriers_consider(core);
+    }
     tell_absent(core);
     workers_pay(core);
     if (core->record_later && !core->finish_said) {

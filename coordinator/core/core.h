@@ -47,6 +47,7 @@ struct core_config {
     uint64_t silence;         /* a worker not heard of for so long is lost */
     uint64_t launch_timeout;  /* a launched worker that says no hello in so long is given up */
     uint64_t carrier_timeout; /* carriers that are not all up in so long are launched again */
+    bool standby_carriers;    /* a second launch of carriers stands by */
     uint64_t recover_timeout; /* a new coordinator waits so long for the workers it had */
     uint64_t checkpoint_interval_ns;    /* 0: by steps */
     uint64_t checkpoint_interval_steps; /* 0: by time; both 0: only the final one */
@@ -94,6 +95,14 @@ struct core_rank_status {
     bool has_state;
     uint64_t position; /* finished steps */
     int32_t pid;       /* of its process; of the one that ended, where EMPTY; 0: not known */
+};
+
+/* What a worker says of one launch of carriers.  All 0: nothing. */
+struct core_carrier {
+    uint32_t job;
+    uint32_t place, hosts; /* its carrier there is number `place` of `hosts`; hosts 0: none there */
+    bool runs;             /* mpirun runs there */
+    bool standby;          /* the launch stands by */
 };
 
 struct core_worker_status {
@@ -144,7 +153,7 @@ struct core_event {
             rk_word lineage;
             uint64_t deal_step;
             uint64_t stop_at;
-            uint32_t carrier_job;
+            struct core_carrier carrier[2];
             const struct core_worker_status *status;
         } hello;
         struct {
@@ -194,6 +203,7 @@ struct core_event {
         } checkpoints;
         struct {
             uint32_t job;
+            uint32_t place, hosts; /* UP: as in core_carrier */
         } carrier;
         struct {
             uint32_t ticket;
@@ -228,7 +238,8 @@ enum core_action_kind {
     CORE_DO_WRITE,    /* to `worker`: write part `writer` of `writers` of `attempt` */
     CORE_DO_COMMIT,   /* all parts are there: write the manifest: CORE_EV_COMMITTED */
     CORE_DO_ABANDON,  /* `attempt` came to nothing */
-    CORE_DO_CARRIERS, /* carriers `job` for the hosts of the generation; `worker` runs mpirun */
+    CORE_DO_CARRIERS, /* carriers `job` serve and carriers `standby` stand by (0: none), all others
+                         must be dead; `worker`, if any, starts mpirun of the newer of them */
     CORE_DO_EVENT,    /* a line for the events stream: `note` */
     CORE_DO_SHUTDOWN, /* end all workers */
     CORE_DO_FINISH,   /* the job is over with `exit_code`; nothing follows */
@@ -246,6 +257,7 @@ enum core_note { /* names of the events stream, DESIGN section 5 */
                  CORE_NOTE_RECOVERED,
                  CORE_NOTE_SCALED,
                  CORE_NOTE_JOB_FINISHED,
+                 CORE_NOTE_CARRIERS_DELAYED, /* they did not come up `tries` times: `wait` */
 };
 
 enum core_reason {
@@ -266,6 +278,13 @@ enum core_reason {
     CORE_REASON_SAVE,       /* the final checkpoint could not be written */
 };
 
+/* How the carriers of a generation came when those before them were lost. */
+enum core_carriers_way {
+    CORE_CARRIERS_SAME, /* none were lost */
+    CORE_CARRIERS_STANDBY,
+    CORE_CARRIERS_RELAUNCH,
+};
+
 struct core_action {
     enum core_action_kind kind;
     struct rk_worker_id worker;
@@ -273,7 +292,10 @@ struct core_action {
     uint64_t step;
     uint32_t ticket, place;
     uint32_t attempt, writer, writers;
-    uint32_t job;
+    uint32_t job, standby;
+    uint32_t tries; /* CARRIERS_DELAYED */
+    uint64_t wait;
+    enum core_carriers_way carriers; /* RECOVERED */
     int32_t code, exit_code, signal;
     uint32_t rank;  /* CORE_NO_RANK: none */
     uint64_t slots; /* START_RANKS: bit s: slot s; names in core_worker_find */
@@ -364,6 +386,7 @@ struct core_plan {
     uint64_t stop_at; /* CORE_NONE: none */
     uint32_t world, members, hosts;
     uint32_t carrier_job;
+    bool carrier_part; /* only the carriers on its hosts take part: core_carrier_place */
     bool program; /* ranks run without the library: no step, no freeze, `word` for people only */
     bool fresh;
     bool restart;                 /* no rank held state (fresh, from a snapshot or a checkpoint) */
@@ -372,6 +395,8 @@ struct core_plan {
     uint32_t restarts;
 };
 void core_plan_read(const struct core *core, struct core_plan *out);
+/* Which of the carriers that serve runs on `host`, one of the plan's. */
+uint32_t core_carrier_place(const struct core *core, struct rk_host_id host);
 
 /* Members (ranks) of that generation one by one, by rising index: hosts in the order of their
  * lowest rank name, ranks within a host by name. */

@@ -328,20 +328,22 @@ static uint64_t steps_lost(const struct core *core, const struct plan *plan, boo
 enum core_job_state form_go(struct core *core)
 {
     bool in_place = core->next_position != CORE_NONE;
+    enum carriers_change carriers;
     struct plan plan;
     uint64_t lost;
 
     plan_make(core, &plan);
     lost = steps_lost(core, &plan, in_place);
     core->best_step -= lost;
-    carriers_prepare(core, &plan);
+    carriers = carriers_prepare(core, &plan);
     core->plan = plan;
     core->adopting = core->step_seen = false;
-    if (core->started)
+    if (core->started && carriers != CARRIERS_LAUNCHED)
         record_later(core);
     else
         record_now(core);
     core->started = true;
+    carriers_say(core, carriers);
     members_go(core);
     core_emit(core, CORE_DO_GO);
     form_note(core);

@@ -88,6 +88,7 @@ void core_plan_read(const struct core *core, struct core_plan *out)
         .members = plan->members,
         .hosts = plan->hosts,
         .carrier_job = plan->carrier_job,
+        .carrier_part = plan->carrier_part,
         .fresh = plan->fresh,
         .restart = plan->restart,
         .done = plan->done,

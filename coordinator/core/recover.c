@@ -61,7 +61,6 @@ bool recover_hello(struct core *core, uint32_t index, const struct core_event *e
 {
     struct worker *worker = &core->worker[index];
     const struct core_worker_status *status = event->hello.status;
-    uint32_t job = event->hello.carrier_job;
 
     if (!core->adopting || rk_word_epoch(event->word) >= core->epoch)
         return event->word == 0;
@@ -75,11 +74,7 @@ bool recover_hello(struct core *core, uint32_t index, const struct core_event *e
     worker->word = event->word;
     worker->frozen = event->hello.frozen_word;
     plan_heard(core, event);
-    if (job) {
-        core->host[worker->host].carrier_up = job;
-        core->host[worker->host].carrier_worker = index;
-        core->carrier_job = job > core->carrier_job ? job : core->carrier_job;
-    }
+    carriers_heard(core, index, event);
     return true;
 }
 
@@ -110,24 +105,7 @@ static bool is_member(const struct core *core, const struct worker *worker, cons
            (rank->state == CORE_RANK_MEMBER || rank->state == CORE_RANK_LEFT);
 }
 
-/* The carriers of the old plan all live. */
-static bool carriers_live(struct core *core)
-{
-    uint32_t job = core->host_count ? core->host[core->plan_hosts[0]].carrier_up : 0;
-
-    if (core->host_count <= 1)
-        return true;
-    for (uint32_t h = 0; h < core->host_count; h++)
-        if (core->host[core->plan_hosts[h]].carrier_up != job || job == 0)
-            return false;
-    for (uint32_t h = 0; h < core->host_count; h++)
-        core->host[core->plan_hosts[h]].carrier_job = job;
-    core->carrier_hosts = core->carrier_up = core->host_count;
-    core->plan.carrier_job = job;
-    return job == core->carrier_job;
-}
-
-static bool intact(struct core *core)
+static bool intact(const struct core *core)
 {
     if (core->recover.word == 0 || core->recover.came < core->recover.members ||
         core->recover.frozen > core->recover.word || core->pending.count || core->waiting ||
@@ -136,7 +114,7 @@ static bool intact(struct core *core)
     for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i))
         if (core->worker[i].count[CORE_RANK_MEMBER] && core->worker[i].word != core->recover.word)
             return false;
-    return carriers_live(core);
+    return true;
 }
 
 /* Workers that did not come are lost; they count once. */
@@ -201,12 +179,12 @@ enum core_job_state recover_done(struct core *core)
     core->adopting = core->broken = false;
     count_absent(core);
     plan_adopt(core);
-    whole = intact(core);
+    whole = carriers_adopt(core, core->recover.word && core->recover.came >= core->recover.members);
+    whole = intact(core) && whole;
     if (program_mode(core) && core->living)
         return program_goes_on(core);
     if (whole)
         return go_on(core);
-    core->carrier_broken = core->carrier_hosts > 0;
     if (core->ending) {
         core->broken = true;
         return finish_start(core);

@@ -13,6 +13,10 @@ static const char *const rank_names[RANK_STATES] = {"empty",  "starting", "ready
                                                     "member", "left",     "done"};
 static const char *const rank_events[RANK_EV_COUNT_] = {"start", "up",   "enter", "go",
                                                         "leave", "gone", "done",  "drop"};
+static const char *const launch_names[LAUNCH_COUNT_] = {"none", "starting", "up", "holed",
+                                                        "broken"};
+static const char *const launch_events[LAUNCH_EV_COUNT_] = {"given", "all up", "lost",   "late",
+                                                            "hole",  "called", "dropped"};
 static const char *const event_names[CORE_EV_COUNT_] = {
     "tick",       "hello",        "heartbeat",     "closed",    "rank exited", "freeze ack",
     "progress",   "snapshot",     "written",       "committed", "loaded",      "checkpoints",
@@ -54,7 +58,7 @@ const char *core_note_name(enum core_note note)
         "job_started",         "worker_joined",      "worker_lost",
         "rank_exited",         "generation_started", "checkpoint_committed",
         "checkpoint_rejected", "recovered",          "scaled",
-        "job_finished"};
+        "job_finished",        "carriers_delayed"};
 
     return note < sizeof names / sizeof names[0] ? names[note] : "unknown";
 }
@@ -122,5 +126,10 @@ size_t core_rules_print(char *text, size_t size)
             put_row(&page, checkpoint_state_name((enum checkpoint_state)s),
                     checkpoint_event_name((enum checkpoint_event)e),
                     checkpoint_rule_name((enum checkpoint_state)s, (enum checkpoint_event)e));
+    put(&page, "\ncarriers\n");
+    for (uint32_t s = 0; s < LAUNCH_COUNT_; s++)
+        for (uint32_t e = 0; e < LAUNCH_EV_COUNT_; e++)
+            put_row(&page, launch_names[s], launch_events[e],
+                    launch_rule_name((enum launch_state)s, (enum launch_event)e));
     return page.used;
 }

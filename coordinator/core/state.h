@@ -112,6 +112,15 @@ struct report {
     uint64_t done[SHARD_WORDS];
 };
 
+/* The part of a host in a launch of carriers. */
+struct host_carrier {
+    uint32_t job;    /* of the launch; 0: none */
+    uint32_t place;  /* which of its carriers */
+    uint32_t worker; /* entry under whose agent it runs, once it is up */
+    bool up;
+    bool serves; /* the host is one of those that the launch serves */
+};
+
 struct host {
     struct rk_host_id id; /* 0: a free entry */
     struct report report;
@@ -120,9 +129,8 @@ struct host {
     uint32_t hash_next;
     uint64_t walk; /* the last walk that met it */
     uint32_t index, first, fill;
-    uint32_t carrier_job, carrier_up; /* jobs */
-    uint32_t carrier_worker;          /* entry under whose agent the carrier that is up runs */
-    uint64_t asked_snapshot;          /* the request that it has answered */
+    struct host_carrier carrier[2]; /* by launch */
+    uint64_t asked_snapshot;        /* the request that it has answered */
 };
 
 enum place_state { PLACE_EMPTY, PLACE_LAUNCHING, PLACE_COOLING, PLACE_TAKEN, PLACE_CLOSED };
@@ -141,6 +149,7 @@ struct losses {
     uint64_t first, detect;
     bool in_place;
     uint64_t lost_steps;
+    bool carriers; /* those that served are among what was lost; they are not counted */
 };
 
 /* `at` and `without`: whether it stood at the plan's step, or held no state, when the plan was
@@ -154,6 +163,7 @@ struct plan {
     rk_word word, lineage;
     uint64_t deal_step, stop_at;
     uint32_t world, members, hosts, carrier_job;
+    bool carrier_part; /* only some of the carriers serve: those on its hosts */
     bool fresh, restart, program;
     uint32_t state_host; /* index of a host entry, NONE */
     uint64_t done[SHARD_WORDS];
@@ -194,6 +204,36 @@ struct checkpoint {
     uint64_t rate_time, rate_step, step_ns;
     uint64_t skip_until; /* best step */
     int32_t code;        /* of the last failure */
+};
+
+enum launch_state { /* of carriers, see carriers.c */
+                    LAUNCH_NONE,
+                    LAUNCH_STARTING,
+                    LAUNCH_UP,
+                    LAUNCH_HOLED,
+                    LAUNCH_BROKEN,
+                    LAUNCH_COUNT_,
+};
+enum launch_event {
+    LAUNCH_EV_GIVEN,  /* a number, and mpirun is asked for */
+    LAUNCH_EV_ALL_UP, /* the last of its carriers came */
+    LAUNCH_EV_LOST,   /* it is of no use any more */
+    LAUNCH_EV_LATE,   /* carriers did not come, or a hole did not close, in time */
+    LAUNCH_EV_HOLE,   /* one of its carriers is gone */
+    LAUNCH_EV_CALLED, /* from standing by to serve */
+    LAUNCH_EV_DROPPED,
+    LAUNCH_EV_COUNT_,
+};
+
+struct launch {
+    enum launch_state state;
+    uint32_t job;    /* its number */
+    uint32_t hosts;  /* carriers that were launched */
+    uint32_t alive;  /* of them */
+    uint32_t served; /* hosts of the plan that it serves; 0: none, it stands by */
+    uint32_t runner; /* entry whose agent runs mpirun */
+    uint64_t since;  /* when it was given */
+    uint64_t holed;  /* when its first carrier went, while it stood by */
 };
 
 enum load_state { LOAD_NONE, LOAD_FINDING, LOAD_LOADING };
@@ -297,14 +337,21 @@ struct core {
         rk_word word, frozen, lineage;
         uint64_t deal_step, stop_at;
         uint32_t members, came, absent;
-        uint32_t carrier_job, carrier_hosts;
+        uint32_t carrier_hosts[2]; /* by launch: of the newest heard of */
+        struct recover_runner {
+            uint32_t job, index;
+        } runner[2]; /* who said that mpirun runs there */
     } recover;
 
     /* carriers.c */
-    uint32_t carrier_job, carrier_up, carrier_hosts, carrier_retries;
-    uint32_t carrier_runner; /* entry whose agent runs mpirun */
-    uint64_t carrier_since;
-    bool carrier_broken;
+    struct launch launch[2];
+    uint32_t serves;                    /* which of them; the other stands by */
+    uint32_t carrier_job;               /* the newest number given */
+    uint32_t carrier_tries;             /* launches that were to serve since the last step */
+    uint64_t carrier_again;             /* no generation for the sake of new carriers before */
+    uint32_t standby_tries;             /* launches in a row that did not stand by for long */
+    uint64_t standby_again;             /* none before */
+    enum core_carriers_way carrier_way; /* by which the last ones came, not yet in a `recovered` */
 
     /* budget.c */
     uint64_t round;
@@ -457,15 +504,27 @@ const char *checkpoint_event_name(enum checkpoint_event event);
 
 /* ---- carriers.c ------------------------------------------------------------------------------ */
 
-void carriers_prepare(struct core *core, struct plan *plan);
+/* Finds the carriers of a plan that is being made.  A new number is to be durable before it is
+ * said: what has changed is said by carriers_say. */
+enum carriers_change { CARRIERS_KEPT, CARRIERS_CHANGED, CARRIERS_LAUNCHED };
+enum carriers_change carriers_prepare(struct core *core, struct plan *plan);
+void carriers_say(struct core *core, enum carriers_change change);
 void carriers_worker_lost(struct core *core, uint32_t index);
 void carriers_event(struct core *core, uint32_t index, const struct core_event *event);
 void carriers_tick(struct core *core);
+/* Launches some that stand by, once it is time. */
+void carriers_consider(struct core *core);
 uint64_t carriers_deadline(const struct core *core);
+void carriers_heard(struct core *core, uint32_t index, const struct core_event *event);
+/* Takes over what the hellos told of; true: the plan in force has its carriers. */
+bool carriers_adopt(struct core *core, bool whole);
+const char *carriers_check(const struct core *core);
+const char *launch_rule_name(enum launch_state state, enum launch_event event);
 
 /* ---- budget.c -------------------------------------------------------------------------------- */
 
 void losses_add(struct core *core, uint64_t detect);
+void losses_carriers(struct core *core);
 void losses_go(struct core *core, bool in_place, uint64_t lost_steps);
 void losses_end(struct core *core);
 void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_code,

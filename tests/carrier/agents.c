@@ -168,7 +168,9 @@ static void serve_new(struct agents *agents, struct played_host *host)
                                      .version = LOCAL_VERSION,
                                      .kind = LOCAL_WELCOME,
                                      .agent_block = host->field.block};
-    if (local_send(socket, &message, host->field.arena.fd) != 0) {
+    int rc = local_send(socket, &message, host->field.arena.fd);
+    message.kind = LOCAL_STARTED;
+    if (rc != 0 || local_send(socket, &message, -1) != 0) {
         close(socket);
         host->carrier = -1;
     }

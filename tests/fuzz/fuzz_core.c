@@ -45,6 +45,7 @@ static void config_from(struct fuzz *fuzz, uint8_t bits)
         .silence = RK_S,
         .launch_timeout = RK_S,
         .carrier_timeout = RK_S,
+        .standby_carriers = true,
         .recover_timeout = RK_S,
         .checkpoint_timeout = RK_S,
         .checkpoints = bits & 16,
@@ -115,8 +116,11 @@ static void body_small(struct core_event *event, const uint8_t *in)
         event->checkpoints.damaged = in[4] & 2;
     } else if (event->kind == CORE_EV_STOP)
         event->stop.signal = in[4] & 15;
-    else /* a job, a ticket, a number of workers */
+    else { /* a job, a ticket, a number of workers */
         event->carrier.job = in[4] % 32;
+        event->carrier.place = in[5] % 4;
+        event->carrier.hosts = in[6] % 4;
+    }
 }
 
 static void body_from(struct fuzz *fuzz, struct core_event *event, const uint8_t *in)
@@ -129,7 +133,12 @@ static void body_from(struct fuzz *fuzz, struct core_event *event, const uint8_t
         event->hello.member = in[10] & 8;
         event->hello.frozen_word = event->word;
         event->hello.stop_at = in[11] & 1 ? in[11] : CORE_NONE;
-        event->hello.carrier_job = in[11] % 4;
+        for (uint32_t i = 0; i < 2; i++)
+            event->hello.carrier[i] = (struct core_carrier){.job = in[11] % 4 + i,
+                                                            .place = in[11] / 4 % 4,
+                                                            .hosts = in[11] / 16 % 4,
+                                                            .runs = in[11] & 64,
+                                                            .standby = i};
         event->hello.status = &fuzz->status;
         if (in[3] & 2)
             event->word = 0;

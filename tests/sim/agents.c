@@ -66,7 +66,7 @@ void agent_hello(struct sim *sim, uint32_t w)
     struct letter *letter = letter_new(sim, w, CORE_EV_HELLO);
 
     letter->ticket = worker->ticket;
-    letter->job = worker->carrier_job;
+    crews_hello(sim, w, letter->carrier);
     letter->b = CORE_NONE;
     if (worker->plan) {
         letter->members = worker->plan->core.members;
@@ -186,24 +186,24 @@ void agent_die(struct sim *sim, uint32_t w, bool silent)
         if (worker->rank[s].status.state != CORE_RANK_EMPTY)
             rank_clear(worker, &worker->rank[s]);
     worker->alive = false;
+    crews_worker_dies(sim, w);
     worker->arena->living--;
     if (!silent)
         sim_push(sim, (struct item){.kind = EV_GONE, .who = w, .slot = sim_chance(sim, 0.5)},
                  100 * RK_US + sim_below(sim, 2 * RK_MS));
 }
 
-void carrier_die(struct sim *sim, uint32_t w)
+void agent_says_carrier(struct sim *sim, uint32_t w, enum core_event_kind kind, uint32_t job,
+                        uint32_t place, uint32_t hosts)
 {
-    struct worker *worker = &sim->worker[w];
     struct letter *letter;
 
-    if (!worker->alive || !worker->carrier_job)
+    if (!sim->worker[w].alive)
         return;
-    letter = letter_new(sim, w, CORE_EV_CARRIER_LOST);
-    letter->job = worker->carrier_job;
-    for (uint32_t i = 0; i < sim->worker_count; i++)
-        if (sim->worker[i].carrier_job == letter->job)
-            sim->worker[i].carrier_job = 0;
+    letter = letter_new(sim, w, kind);
+    letter->job = job;
+    letter->a = place;
+    letter->b = hosts;
     letter_send(sim, w, letter);
 }
 
@@ -360,7 +360,23 @@ void rank_ready(struct sim *sim, const struct item *item)
     set_or(rank->seat.set, mine);
     rank->ready_step = step + 1;
     if (++plan->ready == plan->core.world)
-        step_complete(sim, plan);
+        rank_summed(sim, item);
+}
+
+/* All ranks are ready: the step is complete when the carriers have carried it. */
+void rank_summed(struct sim *sim, const struct item *item)
+{
+    struct worker *worker = &sim->worker[item->who];
+    struct item again = *item;
+
+    if (!worker->alive || !rank_goes(worker, item) ||
+        worker->plan->ready != worker->plan->core.world)
+        return;
+    again.kind = EV_STEP;
+    if (crews_carry(sim, worker->plan))
+        step_complete(sim, worker->plan);
+    else
+        sim_push(sim, again, 2 * RK_MS);
 }
 
 static void rank_leave(struct sim *sim, uint32_t w, uint32_t slot)
@@ -518,7 +534,6 @@ static void member_go(struct sim *sim, uint32_t w, const struct core_member *mem
 static void take_go(struct sim *sim, uint32_t w, struct plan *plan)
 {
     struct worker *worker = &sim->worker[w];
-    struct letter *up;
 
     if (worker->frozen != plan->core.word ||
         (worker->plan && worker->plan->core.word >= plan->core.word))
@@ -529,12 +544,6 @@ static void take_go(struct sim *sim, uint32_t w, struct plan *plan)
     for (uint32_t m = 0; m < plan->core.world; m++)
         if (worker_by_id(sim, plan->member[m].worker) == w)
             member_go(sim, w, &plan->member[m]);
-    if (plan->core.carrier_job && worker->carrier_job != plan->core.carrier_job) {
-        worker->carrier_job = plan->core.carrier_job;
-        up = letter_new(sim, w, CORE_EV_CARRIER_UP);
-        up->job = worker->carrier_job;
-        letter_send(sim, w, up);
-    }
 }
 
 static void take_snapshot(struct sim *sim, uint32_t w, uint64_t step)

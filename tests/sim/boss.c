@@ -145,7 +145,7 @@ static void event_fill(const struct letter *letter, struct core_event *event,
         event->hello.lineage = letter->lineage;
         event->hello.deal_step = letter->a;
         event->hello.stop_at = letter->b;
-        event->hello.carrier_job = letter->job;
+        memcpy(event->hello.carrier, letter->carrier, sizeof letter->carrier);
         event->hello.status = status;
         break;
     case CORE_EV_HEARTBEAT:
@@ -186,6 +186,8 @@ static void event_fill(const struct letter *letter, struct core_event *event,
     case CORE_EV_CARRIER_UP:
     case CORE_EV_CARRIER_LOST:
         event->carrier.job = letter->job;
+        event->carrier.place = (uint32_t)letter->a;
+        event->carrier.hosts = (uint32_t)letter->b;
         break;
     case CORE_EV_CHECKPOINTS:
         event->checkpoints.step = letter->a;
@@ -249,6 +251,7 @@ static struct plan *plan_take(struct sim *sim, rk_word word)
             plan->member[count++] = member;
     if (count != plan->core.world)
         sim_fail(sim, "a plan's world is not the number of its members");
+    crews_check_go(sim, plan);
     plan->step = plan->core.deal_step;
     plan->next = sim->plans;
     sim->plans = plan;
@@ -401,6 +404,9 @@ static void action_do(struct sim *sim, const struct core_action *action)
             agent_die(sim, w, true);
             sim_push(sim, (struct item){.kind = EV_GONE, .who = w, .slot = 1}, 5 * RK_MS);
         }
+        break;
+    case CORE_DO_CARRIERS:
+        crews_told(sim, action);
         break;
     case CORE_DO_FINISH:
         sim->over = true;

@@ -157,7 +157,7 @@ static void fault(struct sim *sim)
     else if (index == 3)
         sim->worker[w].stalled = sim->now + 50 * RK_MS + sim_below(sim, 2 * RK_S);
     else if (index == 4)
-        carrier_die(sim, w);
+        crews_fault(sim, w);
     else if (sim->core && !sim->o.no_restarts)
         boss_die(sim);
 }
@@ -237,6 +237,12 @@ static void take(struct sim *sim, const struct item *item)
     case EV_GONE:
         boss_gone(sim, item);
         break;
+    case EV_CREW:
+        crew_event(sim, item);
+        break;
+    case EV_STEP:
+        rank_summed(sim, item);
+        break;
     }
 }
 
@@ -254,7 +260,8 @@ static void sim_init(struct sim *sim, const struct options *o)
         .gather = RK_S,
         .silence = RK_S,
         .launch_timeout = 5 * RK_S,
-        .carrier_timeout = 5 * RK_S,
+        .carrier_timeout = 2 * RK_S,
+        .standby_carriers = o->seed % 4 != 0,
         .recover_timeout = 3 * RK_S,
         .checkpoints = o->seed % 3 != 0,
         .checkpoint_interval_steps = o->seed % 2 ? 20 : 0,

@@ -35,6 +35,8 @@ enum kind {
     EV_TICK,
     EV_CORE_UP, /* the coordinator is started again */
     EV_GONE,    /* the launcher saw a worker end */
+    EV_CREW,    /* carriers come up, or go down */
+    EV_STEP,    /* all ranks are ready, if the carriers are */
 };
 
 /* What a message carries; statuses are copied when it is sent. */
@@ -51,6 +53,7 @@ struct letter {
     bool flag, member;
     struct plan *plan;
     uint64_t done[SIM_WORDS];
+    struct core_carrier carrier[2];
 };
 
 struct item {
@@ -106,7 +109,6 @@ struct worker {
     rk_word frozen;
     struct plan *plan;
     uint64_t snapshot_at;
-    uint32_t carrier_job;
     struct rank rank[SIM_SLOTS];
 };
 
@@ -128,6 +130,8 @@ struct sim {
     uint32_t arena_count, arena_room;
     struct plan *plans;
     rk_word newest_go;
+    struct crew *crews;                            /* launches of carriers, the newest first */
+    uint32_t serving_job, standby_job, newest_job; /* as the coordinator said last */
     uint64_t committed[64], finished_steps;
     uint32_t committed_count;
     int32_t pid;
@@ -163,7 +167,19 @@ void rank_ready(struct sim *sim, const struct item *item);
 void rank_advance(struct sim *sim, const struct item *item);
 void rank_exit(struct sim *sim, const struct item *item);
 struct rank *rank_of(struct sim *sim, const struct item *item);
-void carrier_die(struct sim *sim, uint32_t w);
+void rank_summed(struct sim *sim, const struct item *item);
+void agent_says_carrier(struct sim *sim, uint32_t w, enum core_event_kind kind, uint32_t job,
+                        uint32_t place, uint32_t hosts);
+
+/* ---- carriers.c ------------------------------------------------------------------------------ */
+
+void crews_told(struct sim *sim, const struct core_action *action);
+void crew_event(struct sim *sim, const struct item *item);
+void crews_worker_dies(struct sim *sim, uint32_t w);
+void crews_fault(struct sim *sim, uint32_t w);
+void crews_hello(const struct sim *sim, uint32_t w, struct core_carrier carrier[2]);
+void crews_check_go(struct sim *sim, const struct plan *plan);
+bool crews_carry(struct sim *sim, const struct plan *plan);
 
 /* ---- boss.c: the coordinator's shell -----------------------------------------------------------
  */

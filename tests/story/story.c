@@ -24,8 +24,9 @@ struct actor {
     rk_word word, frozen;
     rk_word lineage;
     uint64_t deal_step, stop_at;
-    uint32_t members, carrier_job, ticket;
+    uint32_t members, ticket;
     bool member;
+    struct core_carrier carrier[2];
 };
 
 struct story {
@@ -78,9 +79,15 @@ static void note_text(const struct core_action *a, char *text, size_t size)
     else if (a->note == CORE_NOTE_SCALED)
         snprintf(text + n, size - n, " workers %u", a->workers);
     else if (a->note == CORE_NOTE_RECOVERED)
-        snprintf(text + n, size - n, " %s losses %u lost %llu",
+        snprintf(text + n, size - n, " %s losses %u lost %llu%s",
                  a->in_place ? "in_place" : "relaunch", a->losses,
-                 (unsigned long long)a->lost_steps);
+                 (unsigned long long)a->lost_steps,
+                 a->carriers == CORE_CARRIERS_STANDBY    ? " carriers standby"
+                 : a->carriers == CORE_CARRIERS_RELAUNCH ? " carriers relaunch"
+                                                         : "");
+    else if (a->note == CORE_NOTE_CARRIERS_DELAYED)
+        snprintf(text + n, size - n, " %u%s after %u tries, %llu ms", a->job,
+                 a->standby ? " standby" : "", a->tries, (unsigned long long)(a->wait / RK_MS));
     else if (a->note == CORE_NOTE_JOB_FINISHED)
         snprintf(text + n, size - n, " exit %d steps %llu", a->exit_code,
                  (unsigned long long)a->step);
@@ -88,6 +95,17 @@ static void note_text(const struct core_action *a, char *text, size_t size)
         snprintf(text + n, size - n, " step %llu", (unsigned long long)a->step);
     else if (a->note == CORE_NOTE_RANK_EXITED && (a->signal || a->exit_code))
         snprintf(text + n, size - n, " %d", a->signal ? a->signal : a->exit_code);
+}
+
+/* "carriers 4 standby 5 by w2": 4 serve, 5 stand by, and w2 starts the newer of them. */
+static void carriers_text(const struct core_action *a, char *text, size_t size)
+{
+    size_t n = (size_t)snprintf(text, size, "  carriers %u", a->job);
+
+    if (a->standby)
+        n += (size_t)snprintf(text + n, size - n, " standby %u", a->standby);
+    if (a->worker.value)
+        snprintf(text + n, size - n, " by w%llu", (unsigned long long)a->worker.value);
 }
 
 static void go_text(struct story *story, const struct core_action *a, char *text, size_t size)
@@ -112,7 +130,8 @@ static void go_text(struct story *story, const struct core_action *a, char *text
         n += (size_t)snprintf(text + n, size - n, " state h%llu",
                               (unsigned long long)plan.state_host.value);
     if (plan.carrier_job)
-        n += (size_t)snprintf(text + n, size - n, " carriers %u", plan.carrier_job);
+        n += (size_t)snprintf(text + n, size - n, " carriers %u%s", plan.carrier_job,
+                              plan.carrier_part ? " in part" : "");
     if (plan.stop_at != CORE_NONE)
         n += (size_t)snprintf(text + n, size - n, " stop %llu", (unsigned long long)plan.stop_at);
     if (a->worker.value)
@@ -190,7 +209,7 @@ static void action_text(struct story *story, const struct core_action *a, char *
         snprintf(text, size, "  reject step %llu", step);
         break;
     case CORE_DO_CARRIERS:
-        snprintf(text, size, "  carriers %u by w%llu", a->job, w);
+        carriers_text(a, text, size);
         break;
     case CORE_DO_FINISH:
         snprintf(text, size, "  finish %d", a->exit_code);
@@ -248,7 +267,6 @@ static void obey_go(struct story *story, const struct core_action *a)
         actor->stop_at = plan.stop_at;
         actor->members = plan.members;
         actor->member = false;
-        actor->carrier_job = plan.carrier_job;
     }
     while (core_member_next(story->core, &cursor, &member)) {
         struct core_rank_status *rank = &story->actor[member.worker.value].status.rank[member.slot];
@@ -351,6 +369,7 @@ static void config_take(struct story *story, const struct words *words)
         .silence = number(words, "silence", 1000) * RK_MS,
         .launch_timeout = number(words, "launch_timeout", 30000) * RK_MS,
         .carrier_timeout = number(words, "carrier_timeout", 10000) * RK_MS,
+        .standby_carriers = flag(words, "standby"),
         .recover_timeout = number(words, "recover", 3000) * RK_MS,
         .checkpoints = flag(words, "checkpoints"),
         .checkpoint_interval_steps = number(words, "every", 0),
@@ -411,7 +430,7 @@ static void on_hello(struct actor *actor, const struct words *words, struct core
     event->hello.lineage = actor->lineage;
     event->hello.deal_step = actor->deal_step;
     event->hello.stop_at = actor->stop_at;
-    event->hello.carrier_job = (uint32_t)number(words, "carriers", actor->carrier_job);
+    memcpy(event->hello.carrier, actor->carrier, sizeof actor->carrier);
     event->hello.status = &actor->status;
 }
 
@@ -473,6 +492,25 @@ static void on_beat(struct actor *actor, const struct words *words, struct core_
     event->heartbeat.status = &actor->status;
 }
 
+/* A carrier came or went; the story's stand-in for the agent keeps it for its hellos. */
+static void on_carrier(struct actor *actor, const struct words *words, struct core_event *event)
+{
+    bool up = strcmp(words->word[0], "carrier_up") == 0;
+    struct core_carrier *carrier = &actor->carrier[flag(words, "standby")];
+
+    event->kind = up ? CORE_EV_CARRIER_UP : CORE_EV_CARRIER_LOST;
+    event->carrier.job = (uint32_t)number(words, "job", 1);
+    event->carrier.place = (uint32_t)number(words, "place", actor->host - 1);
+    event->carrier.hosts = (uint32_t)number(words, "of", 2);
+    *carrier = (struct core_carrier){.standby = flag(words, "standby")};
+    if (!up)
+        return;
+    carrier->job = event->carrier.job;
+    carrier->place = event->carrier.place;
+    carrier->hosts = event->carrier.hosts;
+    carrier->runs = flag(words, "runs");
+}
+
 static void on_small(struct actor *actor, const struct words *words, struct core_event *event)
 {
     const char *verb = words->word[0];
@@ -495,14 +533,11 @@ static void on_small(struct actor *actor, const struct words *words, struct core
         event->kind = CORE_EV_SHARD_WRITTEN;
         event->shard_written.attempt = (uint32_t)number(words, "attempt", 1);
         event->shard_written.code = -(int32_t)number(words, "error", 0);
-    } else if (strcmp(verb, "loaded") == 0) {
+    } else {
         event->kind = CORE_EV_LOADED;
         event->word = actor->frozen;
         event->loaded.step = number(words, "step", 0);
         event->loaded.code = -(int32_t)number(words, "error", 0);
-    } else {
-        event->kind = strcmp(verb, "carrier_up") == 0 ? CORE_EV_CARRIER_UP : CORE_EV_CARRIER_LOST;
-        event->carrier.job = (uint32_t)number(words, "job", 1);
     }
 }
 
@@ -542,11 +577,11 @@ static bool on_other(const struct words *words, struct core_event *event)
 static const struct {
     const char *verb;
     void (*take)(struct actor *, const struct words *, struct core_event *);
-} verbs[] = {{"hello", on_hello},       {"ack", on_ack},      {"exit", on_exit_of},
-             {"beat", on_beat},         {"ready", on_beat},   {"leave", on_beat},
-             {"close", on_small},       {"step", on_small},   {"snapshot", on_small},
-             {"written", on_small},     {"loaded", on_small}, {"carrier_up", on_small},
-             {"carrier_lost", on_small}};
+} verbs[] = {{"hello", on_hello},         {"ack", on_ack},      {"exit", on_exit_of},
+             {"beat", on_beat},           {"ready", on_beat},   {"leave", on_beat},
+             {"close", on_small},         {"step", on_small},   {"snapshot", on_small},
+             {"written", on_small},       {"loaded", on_small}, {"carrier_up", on_carrier},
+             {"carrier_lost", on_carrier}};
 
 /* One event for each worker that the line names. */
 static bool worker_line(struct story *story, const struct words *words)

@@ -175,6 +175,8 @@ static void carry(struct player *player)
     hear(player, &message, &fd, LOCAL_WELCOME);
     need(arena_open(&player->arena, fd, NULL) == 0, "arena");
     player->block = &player->arena.header->agent[message.agent_block];
+    need(local_receive(player->socket, &message, &fd, -1) == 0 && message.kind == LOCAL_STARTED,
+         "start");
     atomic_store(&player->arena.header->carrier.pid, (int32_t)getpid());
     for (;;) {
         uint32_t turn = 1000, bell = arena_bell(&player->arena);

@@ -389,16 +389,25 @@ static pid_t expect_carrier(struct stage *stage, uint32_t job, bool up)
     return carrier->pid;
 }
 
+static void keep_carriers(struct stage *stage, uint32_t job, uint32_t standby)
+{
+    Rk__KeepCarriers keep = RK__KEEP_CARRIERS__INIT;
+
+    keep.job = job;
+    keep.standby = standby;
+    stage_say(stage, 0, RK__ENVELOPE__BODY_KEEP_CARRIERS, &keep);
+}
+
 static void a_carrier_comes_acknowledges_and_goes(void **state)
 {
     struct stage *stage = *state;
-    Rk__StopCarriers stop = RK__STOP_CARRIERS__INIT;
     const char *program[4];
     char command[4200];
 
     open_running(stage, 1, SILENCE);
     stage_rank_program("carrier", program);
     snprintf(command, sizeof command, "%s rank carrier", program[0]);
+    keep_carriers(stage, 1, 0);
     assert_int_equal(start_daemon(stage, 1, command), 0);
     pid_t first = expect_carrier(stage, 1, true);
     kill(first, SIGSTOP); /* no ack without it */
@@ -408,18 +417,58 @@ static void a_carrier_comes_acknowledges_and_goes(void **state)
     stage_expect(stage, 0, RK__ENVELOPE__BODY_FREEZE_ACK);
 
     /* the next job's takes over once the old one is dead */
+    keep_carriers(stage, 2, 0);
+    stage_wait_dead(first);
     assert_int_equal(start_daemon(stage, 2, command), 0);
     pid_t second = expect_carrier(stage, 2, true);
-    stage_wait_dead(first);
     assert_int_equal(start_daemon(stage, 1, command), RK_ESTALE);
     kill(second, SIGKILL);
     expect_carrier(stage, 2, false);
 
+    keep_carriers(stage, 3, 0);
     assert_int_equal(start_daemon(stage, 3, command), 0);
     pid_t third = expect_carrier(stage, 3, true);
-    stop.job = 4;
-    stage_say(stage, 0, RK__ENVELOPE__BODY_STOP_CARRIERS, &stop);
+    keep_carriers(stage, 4, 0);
     stage_wait_dead(third);
+    end(stage, 0);
+}
+
+static void a_carrier_stands_by_and_takes_over(void **state)
+{
+    struct stage *stage = *state;
+    const char *program[4];
+    char command[4200];
+
+    open_running(stage, 1, SILENCE);
+    stage_rank_program("carrier", program);
+    snprintf(command, sizeof command, "%s rank carrier", program[0]);
+    keep_carriers(stage, 1, 0);
+    assert_int_equal(start_daemon(stage, 1, command), 0);
+    pid_t first = expect_carrier(stage, 1, true);
+
+    /* it is there and asks nothing of a freeze; one of no use dies */
+    keep_carriers(stage, 1, 2);
+    assert_int_equal(start_daemon(stage, 2, command), 0);
+    pid_t useless = expect_carrier(stage, 2, true);
+    keep_carriers(stage, 1, 3);
+    stage_wait_dead(useless);
+    assert_int_equal(start_daemon(stage, 2, command), RK_ESTALE);
+    assert_int_equal(start_daemon(stage, 3, command), 0);
+    pid_t second = expect_carrier(stage, 3, true);
+    kill(second, SIGSTOP);
+    stage_freeze(stage, 0, rk_word_make(1, 2), 0);
+    stage_expect(stage, 0, RK__ENVELOPE__BODY_FREEZE_ACK);
+
+    /* now it serves, and no freeze is acknowledged without it */
+    kill(first, SIGKILL);
+    expect_carrier(stage, 1, false);
+    keep_carriers(stage, 3, 0);
+    stage_freeze(stage, 0, rk_word_make(1, 3), 0);
+    stage_expect(stage, 0, RK__ENVELOPE__BODY_HEARTBEAT);
+    kill(second, SIGCONT);
+    stage_expect(stage, 0, RK__ENVELOPE__BODY_FREEZE_ACK);
+    keep_carriers(stage, 0, 0);
+    stage_wait_dead(second);
     end(stage, 0);
 }
 
@@ -501,6 +550,7 @@ int main(int argc, char **argv)
         TEST(a_fence_waits_where_descriptors_ran_out),
         TEST(a_stranger_is_refused),
         TEST(a_carrier_comes_acknowledges_and_goes),
+        TEST(a_carrier_stands_by_and_takes_over),
         TEST(a_fenced_worker_ends_its_ranks_and_itself),
         TEST(a_lost_coordinator_is_outlived_and_its_successor_followed),
         TEST(an_orphan_ends),

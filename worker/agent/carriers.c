@@ -1,6 +1,8 @@
 /* Carriers, the MPI processes that exchange data between hosts: this agent starts mpirun when it is
  * asked to, starts mpirun's daemon for the mpirun of any agent, lets the carrier below that daemon
- * attach, and sees to it that at most one carrier of this agent touches the arena at a time. */
+ * attach, and sees to it that at most one carrier of this agent touches the arena at a time: one
+ * that stands by waits, asleep, until its launch is to serve and the carrier before
+ * it is dead. */
 #include "worker/agent/state.h"
 
 #include "collectives/carrier_launch.h"
@@ -146,21 +148,20 @@ void agent_carriers_start(struct agent *agent, uint32_t job, char **hosts, size_
     struct child *child;
     (void)hosts; /* their names follow from the job and their order */
 
-    if (job < agent->newest_job || agent->end != AGENT_RUNS)
+    if (!carriers_wanted(agent, job) || agent->end != AGENT_RUNS)
         return;
     for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
         if (agent->child[i].kind == CHILD_MPIRUN && agent->child[i].job == job)
             return; /* said again */
-    carriers_stop(agent, job);
     child = child_new(agent, CHILD_MPIRUN);
     if (child == NULL) {
-        say_carrier(agent, job, false, 0, "the agent has too many children");
+        say_carrier_lost(agent, job, 0, "the agent has too many children");
         return;
     }
     child->job = job;
     if (start_mpirun(agent, child, (uint32_t)count, &why) != 0) {
         rk_warn("carriers %u cannot start: %s", job, why.text);
-        say_carrier(agent, job, false, 0, why.text);
+        say_carrier_lost(agent, job, 0, why.text);
         child_free(child);
         return;
     }
@@ -193,12 +194,11 @@ void agent_carriers_rsh(struct agent *agent, uint64_t request, uint64_t from, co
     struct child *child = NULL;
     int rc;
 
-    if (job < agent->newest_job || agent->end != AGENT_RUNS) {
+    if (!carriers_wanted(agent, job) || agent->end != AGENT_RUNS) {
         rc = rk_fail(&why, RK_ESTALE, "carriers %u are no longer wanted", job);
     } else if ((child = child_new(agent, CHILD_ORTED)) == NULL) {
         rc = rk_fail(&why, RK_EFULL, "the agent has too many children");
     } else {
-        carriers_stop(agent, job);
         child->job = job;
         rc = start_daemon(agent, child, request, command, &why);
         if (rc != 0)
@@ -240,22 +240,16 @@ static void kill_peer(struct peer *peer)
         pidfd_send_signal(peer->alive.fd, SIGKILL, NULL, 0);
 }
 
-void carriers_stop(struct agent *agent, uint32_t job)
+static bool is_carrier(const struct peer *peer)
 {
-    if (job > agent->newest_job)
-        agent->newest_job = job;
-    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
-        struct child *child = &agent->child[i];
+    return peer->kind == PEER_CARRIER || peer->kind == PEER_CARRIER_WAITING;
+}
 
-        if ((child->kind == CHILD_MPIRUN || child->kind == CHILD_ORTED) && child->job < job)
-            child_kill(child);
-    }
-    for (uint32_t i = 0; i < AGENT_PEERS; i++) {
-        struct peer *peer = &agent->peer[i];
-
-        if ((peer->kind == PEER_CARRIER || peer->kind == PEER_CARRIER_WAITING) && peer->job < job)
-            kill_peer(peer);
-    }
+/* A number above all that were named may have been named to others before us. */
+bool carriers_wanted(const struct agent *agent, uint32_t job)
+{
+    return job != 0 &&
+           (job == agent->carrier_job || job == agent->standby_job || job > agent->newest_job);
 }
 
 static void accept_carrier(struct agent *agent, struct peer *peer)
@@ -265,25 +259,46 @@ static void accept_carrier(struct agent *agent, struct peer *peer)
     peer->kind = PEER_CARRIER;
     agent->carrier = peer;
     atomic_store(&block->ack_word, 0);
-    if (peer_welcome(agent, peer) != 0)
-        return;
-    rk_info("carrier of job %u attached, pid %d", peer->job, (int)peer->pid);
-    say_carrier(agent, peer->job, true, peer->pid, "");
+    if (peer_say(agent, peer, LOCAL_STARTED) == 0)
+        rk_info("carrier of job %u serves, pid %d", peer->job, (int)peer->pid);
 }
 
+/* The carrier that is to serve comes in as soon as the one before it is dead. */
 static void accept_waiting(struct agent *agent)
 {
-    struct peer *next = NULL;
-
-    for (uint32_t i = 0; i < AGENT_PEERS; i++) {
+    for (uint32_t i = 0; i < AGENT_PEERS && agent->carrier == NULL; i++) {
         struct peer *peer = &agent->peer[i];
 
-        if (peer->used && peer->kind == PEER_CARRIER_WAITING && peer->job >= agent->newest_job &&
-            (next == NULL || peer->job > next->job))
-            next = peer;
+        if (peer->used && peer->kind == PEER_CARRIER_WAITING && peer->job == agent->carrier_job)
+            accept_carrier(agent, peer);
     }
-    if (next != NULL)
-        accept_carrier(agent, next);
+}
+
+void carriers_keep(struct agent *agent, uint32_t job, uint32_t standby)
+{
+    uint32_t newer = job > standby ? job : standby;
+
+    if (newer > agent->newest_job)
+        agent->newest_job = newer;
+    agent->carrier_job = job;
+    agent->standby_job = standby;
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
+        struct child *child = &agent->child[i];
+
+        if ((child->kind == CHILD_MPIRUN || child->kind == CHILD_ORTED) &&
+            !carriers_wanted(agent, child->job))
+            child_kill(child);
+    }
+    for (uint32_t i = 0; i < AGENT_PEERS; i++)
+        if (is_carrier(&agent->peer[i]) && !carriers_wanted(agent, agent->peer[i].job))
+            kill_peer(&agent->peer[i]);
+    accept_waiting(agent);
+}
+
+void carriers_serve(struct agent *agent, uint32_t job)
+{
+    if (job != 0 && job != agent->carrier_job)
+        carriers_keep(agent, job, agent->standby_job > job ? agent->standby_job : 0);
 }
 
 /* Whatever it did in the arena, it does no more. */
@@ -295,6 +310,8 @@ static void on_carrier_dead(struct agent *agent, struct watch *watch, uint32_t e
 
     watch_drop(agent, watch);
     peer_close(agent, peer);
+    if (agent->end == AGENT_RUNS && carriers_wanted(agent, peer->job))
+        say_carrier_lost(agent, peer->job, peer->pid, "the carrier ended");
     if (agent->carrier != peer)
         return;
     agent->carrier = NULL;
@@ -303,28 +320,28 @@ static void on_carrier_dead(struct agent *agent, struct watch *watch, uint32_t e
         atomic_store(&block->job, 0);
         atomic_store(&block->pid, 0);
     }
-    if (agent->end == AGENT_RUNS && peer->job >= agent->newest_job)
-        say_carrier(agent, peer->job, false, peer->pid, "the carrier ended");
     accept_waiting(agent);
 }
 
-void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job)
+void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job, uint64_t place)
 {
     int pidfd = peer->alive.fd;
 
     peer->alive.fd = -1;
     peer->job = job;
+    peer->place = (uint32_t)place;
+    peer->of = (uint32_t)(place >> 32);
     peer->kind = PEER_CARRIER_WAITING;
     if (watch_add(agent, &peer->alive, pidfd, EPOLLIN, on_carrier_dead) != 0 ||
-        job < agent->newest_job) {
+        !carriers_wanted(agent, job)) {
         peer_refuse(agent, peer, RK_ESTALE, "carriers of this job are no longer wanted");
         return;
     }
-    carriers_stop(agent, job);
-    if (agent->carrier == NULL)
-        accept_carrier(agent, peer);
-    else
-        kill_peer(agent->carrier); /* it is welcomed when that one is dead */
+    if (peer_welcome(agent, peer) != 0)
+        return;
+    rk_info("carrier of job %u attached, pid %d", job, (int)peer->pid);
+    say_carrier_up(agent, peer);
+    accept_waiting(agent);
 }
 
 /* Its connection is closed: then it is of no use, dead or alive. */

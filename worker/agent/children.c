@@ -67,11 +67,11 @@ static void finish(struct agent *agent, struct child *child)
     if (child->kind == CHILD_WRITER || child->kind == CHILD_LOADER) {
         storage_report(agent, child); /* what is still in its pipe */
         storage_done(agent, child);
-    } else if (agent->end == AGENT_RUNS && child->job >= agent->newest_job) {
+    } else if (agent->end == AGENT_RUNS && carriers_wanted(agent, child->job)) {
         char why[CARRIER_WORDS];
 
         carriers_last_words(agent, child, why);
-        say_carrier(agent, child->job, false, child->pid, why);
+        say_carrier_lost(agent, child->job, child->pid, why);
     }
     child_free(child);
 }

@@ -28,6 +28,8 @@ static void on_welcome(struct agent *agent, const Rk__Welcome *welcome)
     if (welcome->orphan_ns > 0)
         agent->orphan_ns = welcome->orphan_ns;
     agent->wire = welcome->narrow_wire ? ARENA_WIRE_BF16 : ARENA_WIRE_F32;
+    if (welcome->carrier_job != 0 || welcome->standby_job != 0)
+        carriers_keep(agent, welcome->carrier_job, welcome->standby_job);
     say_heartbeat_soon(agent);
 }
 
@@ -116,6 +118,9 @@ static void on_go(struct agent *agent, const Rk__Go *go)
         workers[i] = go->local[i]->worker;
         slots[i] = go->local[i]->slot;
     }
+    for (size_t i = 0; i < go->n_carrier_place; i++)
+        if (go->carrier_place[i] < ARENA_CARRIERS)
+            plan.carriers[go->carrier_place[i] / 64] |= UINT64_C(1) << (go->carrier_place[i] % 64);
     take_bits(&go->done, plan.done);
     int rc = freeze_go(agent, &plan, workers, slots, go->members, &why);
     if (rc != 0) {
@@ -168,8 +173,8 @@ static void dispatch(struct agent *agent, const Rk__Envelope *e)
         agent_carriers_start(agent, e->start_carriers->job, e->start_carriers->host,
                              e->start_carriers->n_host);
         break;
-    case RK__ENVELOPE__BODY_STOP_CARRIERS:
-        carriers_stop(agent, e->stop_carriers->job);
+    case RK__ENVELOPE__BODY_KEEP_CARRIERS:
+        carriers_keep(agent, e->keep_carriers->job, e->keep_carriers->standby);
         break;
     case RK__ENVELOPE__BODY_RSH_START:
         agent_carriers_rsh(agent, e->rsh_start->request, e->rsh_start->from, e->rsh_start->command,

@@ -154,6 +154,7 @@ int freeze_go(struct agent *agent, const struct arena_plan *plan, const uint64_t
                            found.local[m].rank);
         found.local[m].seat = (uint32_t)seat;
     }
+    carriers_serve(agent, found.carrier_job);
     agent->plan = found;
     agent->plan_members = members;
     agent->plan_member = false;

@@ -103,7 +103,7 @@ static void share_arena(struct agent *agent, struct peer *peer)
     peer_welcome(agent, peer); /* the uid is ours, as that of every peer */
 }
 
-static void carrier(struct agent *agent, struct peer *peer, uint64_t job)
+static void carrier(struct agent *agent, struct peer *peer, uint64_t job, uint64_t place)
 {
     int pidfd = process_open(peer->pid, 0);
 
@@ -114,7 +114,7 @@ static void carrier(struct agent *agent, struct peer *peer, uint64_t job)
         return;
     }
     peer->alive.fd = pidfd;
-    carrier_attach(agent, peer, (uint32_t)job);
+    carrier_attach(agent, peer, (uint32_t)job, place);
 }
 
 /* mpirun wants its daemon on another host: host NUL command. */
@@ -159,7 +159,7 @@ static void from_new(struct agent *agent, struct peer *peer, struct local_messag
         share_arena(agent, peer);
         break;
     case LOCAL_CARRIER:
-        carrier(agent, peer, message->a);
+        carrier(agent, peer, message->a, message->b);
         break;
     case LOCAL_RSH:
         remote_shell(agent, peer, message);

@@ -33,6 +33,8 @@ struct status_room {
     Rk__Number *numbers[RK_MAX_SLOTS][ARENA_REPORTS];
     char name[RK_MAX_SLOTS][ARENA_REPORTS][sizeof((struct arena_number *)NULL)->name];
     uint64_t snapshot[ARENA_SNAPSHOTS];
+    Rk__HelloCarrier carrier[2];
+    Rk__HelloCarrier *carriers[2];
 };
 
 static struct status_room room; /* of the loop's thread */
@@ -158,6 +160,36 @@ static uint64_t footprint(const struct agent *agent)
     return layout == NULL ? 0 : arena_host_bytes(layout, header->shards, seats);
 }
 
+/* What runs here of the carriers that serve, and of those that stand by. */
+static size_t fill_carriers(struct agent *agent)
+{
+    size_t count = 0;
+
+    for (uint32_t standby = 0; standby < 2; standby++) {
+        Rk__HelloCarrier *carrier = &room.carrier[count];
+
+        rk__hello_carrier__init(carrier);
+        carrier->job = standby ? agent->standby_job : agent->carrier_job;
+        carrier->standby = standby != 0;
+        for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
+            carrier->runs |= agent->child[i].kind == CHILD_MPIRUN && !agent->child[i].gone &&
+                             agent->child[i].job == carrier->job;
+        for (uint32_t i = 0; i < AGENT_PEERS; i++) {
+            const struct peer *peer = &agent->peer[i];
+
+            if (!peer->used || peer->job != carrier->job ||
+                (peer->kind != PEER_CARRIER && peer->kind != PEER_CARRIER_WAITING))
+                continue;
+            carrier->pid = peer->pid;
+            carrier->place = peer->place;
+            carrier->hosts = peer->of;
+        }
+        if (carrier->job != 0 && (carrier->runs || carrier->pid))
+            room.carriers[count++] = carrier;
+    }
+    return count;
+}
+
 /* ---- hello, heartbeat -------------------------------------------------------------------------
  */
 
@@ -184,7 +216,8 @@ void say_hello(struct agent *agent)
     hello.n_rank = fill_statuses(agent);
     hello.rank = room.list;
     hello.ticket = agent->options->ticket;
-    hello.carrier_job = agent->carrier == NULL ? 0 : agent->carrier->job;
+    hello.n_carrier = fill_carriers(agent);
+    hello.carrier = room.carriers;
     hello.n_snapshot_step = fill_snapshots(agent);
     hello.snapshot_step = room.snapshot;
     hello.layout_hash = layout_hash(agent);
@@ -308,12 +341,23 @@ void say_state_loaded(struct agent *agent, rk_word word, uint64_t step, int code
     say(agent, RK__ENVELOPE__BODY_STATE_LOADED, &loaded);
 }
 
-void say_carrier(struct agent *agent, uint32_t job, bool up, pid_t pid, const char *why)
+void say_carrier_up(struct agent *agent, const struct peer *carrier)
+{
+    Rk__CarrierState state = RK__CARRIER_STATE__INIT;
+
+    state.job = carrier->job;
+    state.up = true;
+    state.pid = carrier->pid;
+    state.place = carrier->place;
+    state.hosts = carrier->of;
+    say(agent, RK__ENVELOPE__BODY_CARRIER_STATE, &state);
+}
+
+void say_carrier_lost(struct agent *agent, uint32_t job, pid_t pid, const char *why)
 {
     Rk__CarrierState state = RK__CARRIER_STATE__INIT;
 
     state.job = job;
-    state.up = up;
     state.pid = pid;
     state.why = (char *)(uintptr_t)why;
     say(agent, RK__ENVELOPE__BODY_CARRIER_STATE, &state);

@@ -98,7 +98,8 @@ struct peer {
     bool declaring;
     struct rank *rank;  /* PEER_RANK */
     uint64_t request;   /* PEER_RSH */
-    uint32_t job;       /* PEER_CARRIER */
+    uint32_t job;       /* PEER_CARRIER, PEER_CARRIER_WAITING */
+    uint32_t place, of; /* it is number `place` of `of` carriers */
     struct watch alive; /* PEER_CARRIER: pidfd */
 };
 
@@ -192,8 +193,9 @@ struct agent {
 
     struct rank rank[RK_MAX_SLOTS];
     struct peer peer[AGENT_PEERS];
-    struct peer *carrier;
-    uint32_t newest_job;
+    struct peer *carrier;              /* that touches the arena */
+    uint32_t carrier_job, standby_job; /* that are to serve, and to stand by; 0: none */
+    uint32_t newest_job;               /* the newest of those ever named to be kept */
     struct child child[AGENT_CHILDREN];
     struct relay relay;
 
@@ -282,7 +284,8 @@ void say_snapshot(struct agent *agent, uint64_t step, bool missed, uint64_t took
 void say_shard_written(struct agent *agent, const struct child *child, int code, const char *why,
                        const void *report, size_t size);
 void say_state_loaded(struct agent *agent, rk_word word, uint64_t step, int code, const char *why);
-void say_carrier(struct agent *agent, uint32_t job, bool up, pid_t pid, const char *why);
+void say_carrier_up(struct agent *agent, const struct peer *carrier);
+void say_carrier_lost(struct agent *agent, uint32_t job, pid_t pid, const char *why);
 int say_rsh_request(struct agent *agent, uint64_t request, const char *host, const char *command,
                     uint32_t job);
 void say_rsh_started(struct agent *agent, uint64_t request, uint64_t to, int code, const char *why);
@@ -313,7 +316,12 @@ void fence_look(struct agent *agent);
 
 /* carriers.c */
 void agent_carriers_start(struct agent *agent, uint32_t job, char **hosts, size_t count);
-void carriers_stop(struct agent *agent, uint32_t job);
+/* Carriers `job` serve and carriers `standby` stand by (0: none); all others die. */
+void carriers_keep(struct agent *agent, uint32_t job, uint32_t standby);
+/* Those that a plan names serve, whether the coordinator was heard to say so or not. */
+void carriers_serve(struct agent *agent, uint32_t job);
+/* Whether carriers of that number may live. */
+bool carriers_wanted(const struct agent *agent, uint32_t job);
 #define CARRIER_WORDS 480u
 /* Why mpirun or a daemon of it has ended, as far as their log tells; for people. */
 void carriers_last_words(const struct agent *agent, const struct child *child,
@@ -321,7 +329,8 @@ void carriers_last_words(const struct agent *agent, const struct child *child,
 void agent_carriers_rsh(struct agent *agent, uint64_t request, uint64_t from, const char *command,
                         uint32_t job);
 void carriers_rsh_done(struct agent *agent, uint64_t request, int code, const char *why);
-void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job);
+/* `place`: which of its carriers it is in the low half, how many there are in the high one. */
+void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job, uint64_t place);
 void carrier_lost(struct agent *agent, struct peer *peer);
 bool carrier_acked(const struct agent *agent, rk_word word);
 /* Whether `pid` runs below an mpirun or orted of ours. */

@@ -16,8 +16,8 @@ ready w1 w2
   record
   freeze 1.1
 ack w1 w2
-  carriers 1 by w1
   record
+  carriers 1 by w1
   go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 carrier_up w1 w2 job 1
@@ -26,9 +26,11 @@ carrier_lost w2 job 1
   freeze 1.2
 carrier_lost w1 job 1
 ack w1 w2 at 4
+  record
   carriers 2 by w1
   go 1.2 step 4 world 2 hosts 2 lineage 1.1 state h1 carriers 2
   note generation_started workers 2 world 2
-  record
 carrier_up w1 w2 job 2
 step w1 to 5
+  note recovered in_place losses 0 lost 0 carriers relaunch
+  record

@@ -16,8 +16,8 @@ ready w1 w2
   record
   freeze 1.1
 ack w1 w2
-  carriers 1 by w1
   record
+  carriers 1 by w1
   go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 carrier_up w1 w2 job 1
@@ -28,13 +28,14 @@ exit w1 signal 9
   start w1 slots 1
   record
 ack w1 w2 at 4
+  carriers 0
   go 1.2 step 4 world 1 hosts 1 lineage 1.1 state h2
   note generation_started workers 1 world 1
   record
 ready w1
   freeze 1.3
 ack w1 w2 at 5
+  record
   carriers 2 by w1
   go 1.3 step 5 world 2 hosts 2 lineage 1.3 state h2 carriers 2
   note generation_started workers 2 world 2
-  record

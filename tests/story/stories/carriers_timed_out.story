@@ -16,8 +16,8 @@ ready w1 w2
   record
   freeze 1.1
 ack w1 w2
-  carriers 1 by w1
   record
+  carriers 1 by w1
   go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 carrier_up w1 job 1
@@ -25,7 +25,7 @@ carrier_up w1 job 1
 +300 tick
   freeze 1.2
 ack w1 w2
+  record
   carriers 2 by w1
   go 1.2 step 0 world 2 hosts 2 lineage 1.1 state h1 carriers 2
   note generation_started workers 2 world 2
-  record

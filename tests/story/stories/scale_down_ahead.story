@@ -16,8 +16,8 @@ ready w1 w2
   record
   freeze 1.1
 ack w1 w2
-  carriers 1 by w1
   record
+  carriers 1 by w1
   go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 carrier_up w1 w2 job 1
@@ -34,6 +34,7 @@ ack w2 at 6
 step w1 w2 to 7
   freeze 1.3
 ack w1 w2 at 7
+  carriers 0
   go 1.3 step 7 world 1 hosts 1 lineage 1.2 state h1
   note generation_started workers 1 world 1
   note worker_lost w2 scaled

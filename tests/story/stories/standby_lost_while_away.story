@@ -1,0 +1,46 @@
+# A carrier dies while no coordinator is there: the next one finds those that stand by whole.
+job launch workers 2 standby
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10 host 2
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  carriers 1 by w1
+  go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
+  note generation_started workers 2 world 2
+carrier_up w1 runs job 1
+carrier_up w2 job 1
+step w1 w2 to 1
+  record
+  carriers 1 standby 2 by w2
+carrier_up w1 job 2 standby
+carrier_up w2 job 2 standby runs
+beat w1 w2 at 4
+carrier_lost w2 job 1 unheard
+restart
+hello w1 w2
+  welcome w1
+  welcome w2
+  carriers 0 standby 2
+  freeze 2.2
+ack w1 w2 at 5
+  carriers 2
+  go 2.2 step 5 world 2 hosts 2 lineage 1.1 state h1 carriers 2
+  note generation_started workers 2 world 2
+  record
+step w1 w2 to 6
+  note recovered in_place losses 0 lost 0 carriers standby
+  record
+  carriers 2 standby 3 by w1

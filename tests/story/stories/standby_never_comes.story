@@ -1,0 +1,44 @@
+# Carriers that shall stand by do not come up: they are tried less and less often, and the job does not care.
+job launch workers 2 standby carrier_timeout 800 silence 5000
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10 host 2
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  carriers 1 by w1
+  go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
+  note generation_started workers 2 world 2
+carrier_up w1 runs job 1
+carrier_up w2 job 1
+step w1 w2 to 1
+  record
+  carriers 1 standby 2 by w2
++800 tick
+  carriers 1
++250 tick
+  record
+  carriers 1 standby 3 by w2
++800 tick
+  carriers 1
++500 tick
+  record
+  carriers 1 standby 4 by w2
++800 tick
+  note carriers_delayed 4 standby after 3 tries, 1000 ms
+  carriers 1
++500 tick
++500 tick
+  record
+  carriers 1 standby 5 by w2

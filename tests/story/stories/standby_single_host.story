@@ -1,0 +1,43 @@
+# All ranks are on one host: no carriers are needed, and none stays.
+job launch workers 2 standby
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10 host 2
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  carriers 1 by w1
+  go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
+  note generation_started workers 2 world 2
+carrier_up w1 runs job 1
+carrier_up w2 job 1
+step w1 w2 to 1
+  record
+  carriers 1 standby 2 by w2
+carrier_up w1 job 2 standby
+carrier_up w2 job 2 standby runs
+close w2 ended
+  carriers 0
+  freeze 1.2
+  record
+  launch t18 place 1
+  note worker_lost w2 closed
+  kill w2 t10
+ack w1 at 4
+  go 1.2 step 4 world 1 hosts 1 lineage 1.1 state h1
+  note generation_started workers 1 world 1
+  record
+step w1 to 5
+  note recovered in_place losses 1 lost 0
+  record
