@@ -29,7 +29,7 @@
 #define FIRST 1001 /* of them in the first piece */
 #define WIDE_GRADS 700
 #define STATE 257
-#define DEADLINE (20 * RK_S)
+#define STANDS_STILL (20 * RK_S) /* without a step, a death or a generation */
 #define WORKER            \
     (struct rk_worker_id) \
     {                     \
@@ -294,7 +294,7 @@ struct job {
     struct arena_plan plan;
     rk_word word;
     enum variety variety;
-    uint64_t steps, started;
+    uint64_t steps, moved, moved_at; /* what check_time saw last, and when it was new */
     uint32_t kills, random;
 };
 
@@ -304,9 +304,15 @@ static uint32_t draw(struct job *job, uint32_t below)
     return (job->random >> 8) % below;
 }
 
-static void check_time(const struct job *job)
+static void check_time(struct job *job)
 {
-    if (rk_clock_now() - job->started <= DEADLINE)
+    uint64_t moved = atomic_load(&job->arena.header->complete_step) + job->kills + job->word;
+
+    if (moved != job->moved) {
+        job->moved = moved;
+        job->moved_at = rk_clock_now();
+    }
+    if (rk_clock_now() - job->moved_at <= STANDS_STILL)
         return;
     for (uint32_t r = 0; r < RANKS; r++) {
         const struct child *child = &job->child[r];
@@ -351,7 +357,7 @@ static void open_job(struct job *job, uint32_t seed, uint64_t steps, enum variet
     job->random = seed;
     job->steps = steps;
     job->variety = variety;
-    job->started = rk_clock_now();
+    job->moved_at = rk_clock_now();
     strcpy(job->directory, "/tmp/reknit-membership-XXXXXX");
     assert_non_null(mkdtemp(job->directory));
     snprintf(job->path, sizeof job->path, "%s/agent", job->directory);
