@@ -20,8 +20,8 @@ option(REKNIT_FUZZ "Build the fuzz targets with libFuzzer (needs clang)" OFF)
 set(REKNIT_SANITIZE "" CACHE STRING "Sanitizers for all code: address,undefined or thread")
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON) # for clang-tidy
 
-# Says what of the GPU world is there.  Never a condition of the build.
-function(reknit_report_gpu)
+# What of the GPU world is there.  Never a condition of the build: without it REKNIT_GPU is off.
+macro(reknit_find_gpu)
     find_package(CUDAToolkit QUIET)
     find_path(REKNIT_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV NCCL_HOME
         PATH_SUFFIXES include)
@@ -38,9 +38,15 @@ function(reknit_report_gpu)
         string(REPLACE ";" "." version "${numbers}")
         set(nccl "NCCL ${version} found")
     endif()
-    message(STATUS "${cuda}, ${nccl}: not needed, the nccl backend is not part of this version")
-endfunction()
-reknit_report_gpu()
+    set(REKNIT_GPU OFF)
+    if(CUDAToolkit_FOUND AND REKNIT_NCCL_INCLUDE)
+        set(REKNIT_GPU ON)
+        message(STATUS "${cuda}, ${nccl}: collectives/nccl is built")
+    else()
+        message(STATUS "${cuda}, ${nccl}: collectives/nccl is not built; all else is")
+    endif()
+endmacro()
+reknit_find_gpu()
 
 add_library(rk_flags INTERFACE)
 target_compile_definitions(rk_flags INTERFACE _GNU_SOURCE)
