@@ -3,18 +3,21 @@
 
 #include <cuda_runtime_api.h>
 #include <dlfcn.h>
+#include <stdio.h>
 #include <string.h>
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
 
+static const char cuda_built[] = "libcudart.so." TEXT(RK_CUDA_MAJOR);
+
 /* libcudart carries its major version in its name; its functions used here are in each. */
-static const char *const cuda_names[] = {"libcudart.so." TEXT(RK_CUDA_MAJOR), "libcudart.so.13",
-                                         "libcudart.so.12", "libcudart.so", NULL};
+static const char *const cuda_names[] = {cuda_built, "libcudart.so.13", "libcudart.so.12",
+                                         "libcudart.so", NULL};
 static const char *const nccl_names[] = {API_NCCL_DEFAULT, "libnccl.so", NULL};
 
-static int load(const char *what, const char *path, const char *const *names, void **library,
-                struct rk_why *why)
+static int load(const char *what, const char *path, const char *const *names, int scope,
+                void **library, struct rk_why *why)
 {
     const char *const given[] = {path, NULL};
     char first[256] = "";
@@ -22,12 +25,12 @@ static int load(const char *what, const char *path, const char *const *names, vo
     for (const char *const *name = path == NULL ? names : given; *name != NULL; name++) {
         const char *error;
 
-        *library = dlopen(*name, RTLD_NOW | RTLD_LOCAL);
+        *library = dlopen(*name, RTLD_NOW | scope);
         if (*library != NULL)
             return 0;
         error = dlerror();
         if (first[0] == '\0' && error != NULL)
-            strncat(first, error, sizeof first - 1);
+            snprintf(first, sizeof first, "%s", error);
     }
     return rk_fail(why, RK_EUNAVAILABLE,
                    "%s cannot be loaded: %s; install it, put its folder into LD_LIBRARY_PATH, or "
@@ -83,13 +86,14 @@ static int find_cuda(void *library, struct api *api, struct rk_why *why)
 int api_open(const char *nccl, const char *cuda, struct api *api, struct rk_why *why)
 {
     void *library;
-    int rc = load("NCCL", nccl, nccl_names, &library, why);
+    int rc = load("NCCL", nccl, nccl_names, RTLD_LOCAL, &library, why);
 
     memset(api, 0, sizeof *api);
     if (rc == 0)
         rc = find_nccl(library, api, why);
     if (rc == 0)
-        rc = load("the CUDA runtime", cuda, cuda_names, &library, why);
+        /* for all: the kernels' plug-in takes the runtime that is there */
+        rc = load("the CUDA runtime", cuda, cuda_names, RTLD_GLOBAL, &library, why);
     if (rc == 0)
         rc = find_cuda(library, api, why);
     return rc;

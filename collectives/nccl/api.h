@@ -36,11 +36,13 @@
     X(event_create, cudaEventCreateWithFlags)   \
     X(event_destroy, cudaEventDestroy)          \
     X(event_record, cudaEventRecord)            \
-    X(event_query, cudaEventQuery)
+    X(event_query, cudaEventQuery)              \
+    X(stream_wait_event, cudaStreamWaitEvent)   \
+    X(memcpy_async, cudaMemcpyAsync)
 
 struct api {
     int version; /* of NCCL: 10000 major + 100 minor + patch */
-#define X(field, symbol) __typeof__(symbol) *field;
+#define X(field, symbol) __typeof__(symbol) *(field);
     API_NCCL_LIST(X)
     API_CUDA_LIST(X)
 #undef X

@@ -222,12 +222,21 @@ static int alive(const struct comm *comm, rk_word word, struct rk_why *why)
     return 0;
 }
 
+/* With the lock: whether the way to generation `word` is at its end, the good or the bad one. */
+static bool settled(const struct comm *comm, rk_word word)
+{
+    return comm->state == COMM_ABSENT || comm->state == COMM_STUCK ||
+           (comm->state == COMM_READY && comm->word == word);
+}
+
 int comm_formed(struct comm *comm, rk_word word, struct rk_why *why)
 {
     int rc;
 
     pthread_mutex_lock(&comm->lock);
-    while ((rc = alive(comm, word, why)) == 0 && (comm->state != COMM_READY || comm->word != word))
+    /* a failure is told when its communicator is gone, which the watchdog limits */
+    while (((rc = alive(comm, word, why)) == 0 || rc == RK_ETRANSPORT) &&
+           (!settled(comm, word) || (rc == 0 && comm->state != COMM_READY)))
         comm_sleep(comm, GLANCE);
     pthread_mutex_unlock(&comm->lock);
     return rc;

@@ -65,15 +65,16 @@ struct comm_op {
 };
 
 /* Starts the owner and the watchdog and takes the GPU.  RK_EUNAVAILABLE: the GPU cannot be had. */
-int comm_new(const struct comm_options *options, struct comm **comm, struct rk_why *why);
+int comm_new(const struct comm_options *options, struct comm **out, struct rk_why *why);
 /* Aborts what there is; so only after comm_wait of all that was posted, or in a generation that is
  * over for all.  Where a call is stuck, its thread and memory are left behind. */
 void comm_free(struct comm *comm);
 
 /* Asks for the communicator of a generation; returns at once.  RK_ESTALE: `word` is not newer than
  * all that were asked for before; RK_EINVAL: a rank, or the list of the lost, makes no sense. */
-int comm_form(struct comm *comm, const struct comm_membership *membership, struct rk_why *why);
-/* Waits until it is ready: 0, RK_ESTALE or RK_ETRANSPORT. */
+int comm_form(struct comm *comm, const struct comm_membership *to, struct rk_why *why);
+/* Waits until it is ready: 0, RK_ESTALE, or RK_ETRANSPORT: then the old communicator is gone, too.
+ */
 int comm_formed(struct comm *comm, rk_word word, struct rk_why *why);
 
 /* Queues an operation, in the same order on all ranks.  RK_EFULL: COMM_MAX_OPS are under way. */

@@ -54,7 +54,7 @@ struct comm {
     uint64_t launched; /* tickets below are in OP_RUNNING or done */
 };
 
-void *comm_owner(void *comm);
+void *comm_owner(void *argument);
 
 /* With the lock: moves by the table; false: refused. */
 bool comm_event(struct comm *comm, enum comm_event event);

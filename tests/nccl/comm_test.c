@@ -79,8 +79,8 @@ static void a_full_queue_is_told(void **state)
 static struct comm *lose_rank_1(struct ranks *all, int rank)
 {
     struct comm *comm = ranks_comm(all, rank);
-    float value = 1;
-    float sum = 7;
+    static float value = 1; /* the GPU may use them for longer than this function lasts */
+    static float sum = 7;
     struct comm_op op = {COMM_ALL_REDUCE, ncclFloat32, 1, &value, &sum};
     uint64_t ticket = 0;
 
@@ -426,23 +426,36 @@ static void a_replacement_is_taken_in(void **state)
     ranks_finish(&ranks);
 }
 
+/* A test that failed leaves nothing for the next. */
+static int tell_nothing(void **state)
+{
+    static const char *const names[] = {"NCCL_DOUBLE_INIT",  "NCCL_DOUBLE_REVOKE",
+                                        "NCCL_DOUBLE_ABORT", "NCCL_DOUBLE_SHRINK",
+                                        "NCCL_DOUBLE_OP",    "CUDA_DOUBLE_FAIL"};
+
+    (void)state;
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++)
+        unsetenv(names[n]);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(three_ranks_reduce),
-        cmocka_unit_test(a_full_queue_is_told),
-        cmocka_unit_test(survivors_shrink),
-        cmocka_unit_test(survivors_shrink_without_revoke),
-        cmocka_unit_test(survivors_without_shrink_take_a_new_id),
-        cmocka_unit_test(a_shrink_that_fails_leaves_a_new_id),
-        cmocka_unit_test(a_revoke_that_fails_leaves_a_new_id),
-        cmocka_unit_test(an_init_that_hangs_ends),
-        cmocka_unit_test(a_shrink_of_the_wrong_size_is_refused),
-        cmocka_unit_test(what_stays_in_progress_meets_its_limit),
-        cmocka_unit_test(an_abort_that_hangs_is_seen),
-        cmocka_unit_test(an_id_of_an_old_generation_is_refused),
-        cmocka_unit_test(an_error_in_an_operation_ends_the_wait),
-        cmocka_unit_test(a_replacement_is_taken_in),
+        cmocka_unit_test_setup(three_ranks_reduce, tell_nothing),
+        cmocka_unit_test_setup(a_full_queue_is_told, tell_nothing),
+        cmocka_unit_test_setup(survivors_shrink, tell_nothing),
+        cmocka_unit_test_setup(survivors_shrink_without_revoke, tell_nothing),
+        cmocka_unit_test_setup(survivors_without_shrink_take_a_new_id, tell_nothing),
+        cmocka_unit_test_setup(a_shrink_that_fails_leaves_a_new_id, tell_nothing),
+        cmocka_unit_test_setup(a_revoke_that_fails_leaves_a_new_id, tell_nothing),
+        cmocka_unit_test_setup(an_init_that_hangs_ends, tell_nothing),
+        cmocka_unit_test_setup(a_shrink_of_the_wrong_size_is_refused, tell_nothing),
+        cmocka_unit_test_setup(what_stays_in_progress_meets_its_limit, tell_nothing),
+        cmocka_unit_test_setup(an_abort_that_hangs_is_seen, tell_nothing),
+        cmocka_unit_test_setup(an_id_of_an_old_generation_is_refused, tell_nothing),
+        cmocka_unit_test_setup(an_error_in_an_operation_ends_the_wait, tell_nothing),
+        cmocka_unit_test_setup(a_replacement_is_taken_in, tell_nothing),
     };
 
     folder = argc > 1 ? argv[1] : ".";

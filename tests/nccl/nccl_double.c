@@ -118,16 +118,16 @@ static struct meeting *meet(const char *path, int flags)
     return meeting == MAP_FAILED ? NULL : meeting;
 }
 
-ncclResult_t ncclGetUniqueId(ncclUniqueId *id)
+ncclResult_t ncclGetUniqueId(ncclUniqueId *uniqueId)
 {
     static _Atomic int number;
     const char *folder = getenv("NCCL_DOUBLE_DIR");
     struct meeting *meeting;
 
-    memset(id, 0, sizeof *id);
-    snprintf(id->internal, sizeof id->internal, "%s/id-%d-%d", folder == NULL ? "." : folder,
-             (int)getpid(), atomic_fetch_add(&number, 1));
-    meeting = meet(id->internal, O_CREAT | O_EXCL);
+    memset(uniqueId, 0, sizeof *uniqueId);
+    snprintf(uniqueId->internal, sizeof uniqueId->internal, "%s/id-%d-%d",
+             folder == NULL ? "." : folder, (int)getpid(), atomic_fetch_add(&number, 1));
+    meeting = meet(uniqueId->internal, O_CREAT | O_EXCL);
     if (meeting == NULL)
         return ncclSystemError;
     munmap(meeting, sizeof *meeting);
@@ -162,7 +162,7 @@ static ncclComm_t join(const char *path, int flags, int rank, int size)
     abort();
 }
 
-ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id, int rank,
+ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int nranks, ncclUniqueId commId, int rank,
                                     ncclConfig_t *config)
 {
     if (config->blocking != 0) {
@@ -171,7 +171,7 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t *comm, int size, ncclUniqueId id,
     }
     if (told("NCCL_DOUBLE_INIT", "fail"))
         return ncclSystemError;
-    *comm = join(id.internal, 0, rank, size);
+    *comm = join(commId.internal, 0, rank, nranks);
     return ncclInProgress;
 }
 
@@ -219,26 +219,26 @@ ncclResult_t ncclCommRevoke(ncclComm_t comm, int flags)
 #endif
 
 #if DOUBLE_VERSION >= 22700
-ncclResult_t ncclCommShrink(ncclComm_t comm, int *lost, int lost_count, ncclComm_t *child,
-                            ncclConfig_t *config, int flags)
+ncclResult_t ncclCommShrink(ncclComm_t comm, int *excludeRanksList, int excludeRanksCount,
+                            ncclComm_t *newcomm, ncclConfig_t *config, int shrinkFlags)
 {
     char path[160];
     int rank = comm->rank;
     int length;
 
     check(comm);
-    if (flags != NCCL_SHRINK_ABORT || config == NULL || told("NCCL_DOUBLE_SHRINK", "fail"))
+    if (shrinkFlags != NCCL_SHRINK_ABORT || config == NULL || told("NCCL_DOUBLE_SHRINK", "fail"))
         return ncclSystemError;
     length = snprintf(path, sizeof path, "%s-without", comm->path);
-    for (int l = 0; l < lost_count; l++) {
-        length += snprintf(path + length, sizeof path - (size_t)length, "-%d", lost[l]);
-        rank -= lost[l] < comm->rank;
+    for (int l = 0; l < excludeRanksCount; l++) {
+        length += snprintf(path + length, sizeof path - (size_t)length, "-%d", excludeRanksList[l]);
+        rank -= excludeRanksList[l] < comm->rank;
     }
     atomic_store(&comm->stopped, 1);
-    *child = NULL;
+    *newcomm = NULL;
     comm->polls = told("NCCL_DOUBLE_SHRINK", "hang") ? -1 : 3;
-    comm->place = child;
-    comm->young = join(path, O_CREAT, rank, comm->size - lost_count);
+    comm->place = newcomm;
+    comm->young = join(path, O_CREAT, rank, comm->size - excludeRanksCount);
     return ncclInProgress;
 }
 #endif

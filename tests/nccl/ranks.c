@@ -169,7 +169,10 @@ void ranks_reduce(struct comm *comm, rk_word word, int rank, int world, size_t c
     struct comm_op reduce = {COMM_ALL_REDUCE, ncclFloat32, count, send, sum};
     struct comm_op gather = {COMM_ALL_GATHER, ncclUint8, count * sizeof *send, send, all};
     uint64_t ticket = 0;
+    float ranks_sum = 0;
 
+    for (int r = 0; r < world; r++)
+        ranks_sum += (float)(r + 1);
     CHECK(send != NULL && sum != NULL && all != NULL);
     for (size_t i = 0; i < count; i++)
         send[i] = (float)(rank + 1) * (float)(i % 100);
@@ -177,7 +180,7 @@ void ranks_reduce(struct comm *comm, rk_word word, int rank, int world, size_t c
     CHECK(comm_post(comm, word, &gather, &ticket, NULL) == 0);
     CHECK(comm_wait(comm, word, ticket, NULL) == 0);
     for (size_t i = 0; i < count; i++) {
-        CHECK(sum[i] == (float)(world * (world + 1) / 2) * (float)(i % 100));
+        CHECK(sum[i] == ranks_sum * (float)(i % 100));
         for (int r = 0; r < world; r++)
             CHECK(all[(size_t)r * count + i] == (float)(r + 1) * (float)(i % 100));
     }

@@ -1,0 +1,189 @@
+/* The part of libcudart-double.so that nvcc's code calls by itself: kernels are registered and
+ * launched.  A launch is checked and played by the processor, element by element, when its stream
+ * comes to it; so arguments and order are tested, and elements.h, but no machine code of a GPU. */
+#include "collectives/nccl/elements.h"
+#include "tests/nccl/cuda_double.h"
+
+#include <stdlib.h>
+
+#define MAX_KERNELS 16
+#define ARG(type, n) (*(type *)args[n])
+
+struct play {
+    const char *name;
+    int count_at;      /* which parameter has the number of elements */
+    const char *sizes; /* of the parameters, a digit each; s: struct element_adamw */
+    void (*one)(void **args, size_t i);
+};
+
+static void play_load(void **args, size_t i)
+{
+    element_load(ARG(uint32_t, 0), ARG(const void *, 1), ARG(float, 2), i, ARG(float *, 4));
+}
+
+static void play_store(void **args, size_t i)
+{
+    element_store(ARG(const float *, 0), ARG(float, 1), ARG(uint32_t, 2), i, ARG(void *, 4));
+}
+
+static void play_pack_bf16(void **args, size_t i)
+{
+    element_pack_bf16(ARG(const float *, 0), ARG(float *, 1), i, ARG(uint16_t *, 3));
+}
+
+static void play_terms(void **args, size_t i)
+{
+    element_terms(ARG(const struct sum_term *, 0), ARG(uint32_t, 1), i, ARG(float *, 3));
+}
+
+static void play_adamw(void **args, size_t i)
+{
+    element_adamw((const struct element_adamw *)args[0], i);
+}
+
+static const struct play plays[] = {
+    {"gpu_load", 3, "48488", play_load},          {"gpu_store", 3, "84488", play_store},
+    {"gpu_pack_bf16", 2, "8888", play_pack_bf16}, {"gpu_terms", 2, "8488", play_terms},
+    {"gpu_adamw", 1, "s8", play_adamw},
+};
+
+static struct {
+    const void *function;
+    const struct play *play;
+} known[MAX_KERNELS];
+static int known_count;
+static cudaError_t last;
+
+static struct {
+    dim3 grid, block;
+    size_t shared;
+    void *stream;
+} configured;
+
+struct launch {
+    const struct play *play;
+    size_t count;
+    uint64_t value[8]; /* copies of the parameters */
+    struct element_adamw adamw;
+    void *args[8];
+};
+
+static bool launch_now(void *context)
+{
+    struct launch *launch = context;
+
+    for (size_t i = 0; i < launch->count; i++)
+        launch->play->one(launch->args, i);
+    return true;
+}
+
+void **__cudaRegisterFatBinary(void *binary);
+void **__cudaRegisterFatBinary(void *binary)
+{
+    return malloc(sizeof binary);
+}
+
+void __cudaRegisterFatBinaryEnd(void **handle);
+void __cudaRegisterFatBinaryEnd(void **handle)
+{
+    (void)handle;
+}
+
+void __cudaUnregisterFatBinary(void **handle);
+void __cudaUnregisterFatBinary(void **handle)
+{
+    free((void *)handle);
+}
+
+void __cudaRegisterFunction(void **handle, const char *function, char *device, const char *name,
+                            int limit, uint3 *tid, uint3 *bid, dim3 *block, dim3 *grid, int *size);
+void __cudaRegisterFunction(void **handle, const char *function, char *device, const char *name,
+                            int limit, uint3 *tid, uint3 *bid, dim3 *block, dim3 *grid, int *size)
+{
+    (void)handle, (void)device, (void)limit, (void)tid, (void)bid, (void)block, (void)grid;
+    (void)size;
+    for (size_t p = 0; p < sizeof plays / sizeof plays[0]; p++)
+        if (strcmp(plays[p].name, name) == 0) {
+            known[known_count].function = function;
+            known[known_count++].play = &plays[p];
+            return;
+        }
+    abort(); /* a kernel that this double cannot play */
+}
+
+cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *function);
+cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *function)
+{
+    memcpy(kernel, &function, sizeof function);
+    return cudaSuccess;
+}
+
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream);
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, size_t shared, void *stream)
+{
+    configured.grid = grid;
+    configured.block = block;
+    configured.shared = shared;
+    configured.stream = stream;
+    return 0;
+}
+
+cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream);
+cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, void *stream)
+{
+    *grid = configured.grid;
+    *block = configured.block;
+    *shared = configured.shared;
+    memcpy(stream, &configured.stream, sizeof configured.stream);
+    return cudaSuccess;
+}
+
+static const struct play *play_of(cudaKernel_t kernel)
+{
+    for (int k = 0; k < known_count; k++)
+        if (known[k].function == (const void *)kernel)
+            return known[k].play;
+    abort();
+}
+
+static bool is_a_grid(dim3 grid, dim3 block)
+{
+    return grid.x >= 1 && grid.y == 1 && grid.z == 1 && block.x >= 1 && block.x <= 1024 &&
+           block.y == 1 && block.z == 1;
+}
+
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args,
+                               size_t shared, cudaStream_t stream);
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args,
+                               size_t shared, cudaStream_t stream)
+{
+    const struct play *play = play_of(kernel);
+    struct launch *launch = calloc(1, sizeof *launch);
+    const char *fail = getenv("CUDA_DOUBLE_FAIL");
+
+    if (launch == NULL || !is_a_grid(grid, block) || shared != 0 ||
+        (fail != NULL && strcmp(fail, "launch") == 0)) {
+        free(launch);
+        last = cudaErrorInvalidConfiguration;
+        return last;
+    }
+    launch->play = play;
+    launch->count = *(const size_t *)args[play->count_at];
+    for (int p = 0; play->sizes[p] != '\0'; p++) {
+        launch->args[p] = &launch->value[p];
+        if (play->sizes[p] == 's')
+            launch->args[p] = memcpy(&launch->adamw, args[p], sizeof launch->adamw);
+        else
+            memcpy(&launch->value[p], args[p], (size_t)(play->sizes[p] - '0'));
+    }
+    cuda_double_enqueue(stream, launch_now, launch);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+    cudaError_t error = last;
+
+    last = cudaSuccess;
+    return error;
+}
