@@ -190,7 +190,10 @@ int session_reduce(struct rk_session *session, uint32_t limit)
     uint32_t words = (arena_buckets(&session->arena) + 63) / 64;
     int rc;
 
-    if (!sums_here(session))
+    /* A result that is complete stands.  Where a death left the step to be done again, who has no
+     * shard in it sees the result, goes on and writes over the parts that it was made of. */
+    if (!sums_here(session) || atomic_load_explicit(&session->arena.header->complete_step,
+                                                    memory_order_acquire) > session->position)
         return 0;
     rc = find_parts(session, arena_tick(session->plan.word, session->position));
     if (rc <= 0)
@@ -253,14 +256,13 @@ static int update_from_result(struct rk_session *session, uint64_t tick)
 
     if (session->update == NULL || arena_shared_has(&session->arena, session->position + 1))
         return 1;
-    if (sums_here(session)) { /* then nothing but the parts says what the sum is */
-        int rc = find_parts(session, tick);
-
-        if (rc <= 0)
-            return rc;
-    } else if (sum->tick != tick) {
+    if (sums_here(session)) /* then nobody wrote the sum, and its parts may be gone */
+        return session_fail(session, RK_EPROTO,
+                            "step %llu is complete but the state after it is not here; this is a "
+                            "bug in reknit",
+                            (unsigned long long)session->position);
+    if (sum->tick != tick)
         begin(session, tick);
-    }
     while (sum->left != 0) {
         int rc = make_slice(session, sum->left - 1);
 
