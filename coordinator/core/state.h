@@ -508,7 +508,7 @@ const char *checkpoint_event_name(enum checkpoint_event event);
  * said: what has changed is said by carriers_say. */
 enum carriers_change { CARRIERS_KEPT, CARRIERS_CHANGED, CARRIERS_LAUNCHED };
 enum carriers_change carriers_prepare(struct core *core, struct plan *plan);
-void carriers_say(struct core *core, enum carriers_change change);
+void carriers_say(struct core *core, enum carriers_change way);
 void carriers_worker_lost(struct core *core, uint32_t index);
 void carriers_event(struct core *core, uint32_t index, const struct core_event *event);
 void carriers_tick(struct core *core);

@@ -44,6 +44,14 @@ class Bench(JobTest):
                 said = self.reknit("bench", "allreduce", *arguments.split(), code=64)
                 self.assertIn(word, said)
 
+    def test_recovery_wrong_options(self):
+        for arguments, word in (("--kill cat", "mpirun"), ("--kill host --virtual-hosts 1", "host"),
+                                ("--standby-carriers maybe", "yes or no"),
+                                ("--virtual-hosts 8", "--workers 4")):
+            with self.subTest(arguments=arguments):
+                said = self.reknit("bench", "recovery", *arguments.split(), code=64)
+                self.assertIn(word, said)
+
 
 if __name__ == "__main__":
     unittest.main()

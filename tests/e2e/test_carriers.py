@@ -1,5 +1,6 @@
-"""kill -9 of carriers between virtual hosts, of mpirun and of a host: those that stand by take over,
-no step is lost, no rank is started anew, and the state at the end is that of an undisturbed run."""
+"""kill -9 of carriers between virtual hosts, of mpirun and of a host: those that stand by take
+over, no step is lost, no rank is started anew, and the state at the end is that of an undisturbed
+run."""
 import unittest
 
 from reknit_test import (JobTest, chargpt, kill, processes_of, processes_with, ranks_of,
