@@ -56,11 +56,22 @@ int arena_create(struct arena *arena, struct rk_host_id host, uint32_t shards, s
     }
     arena->header->magic = ARENA_MAGIC;
     arena->header->version = ARENA_VERSION;
-    arena->header->shards = shards;
     arena->header->host = host.value;
-    arena->header->buffers = tree_rank_buffers(shards);
+    arena_set_job(arena, shards, ARENA_EXACT);
     arena->header->total_bytes = ARENA_CONTROL_BYTES;
     return 0;
+}
+
+void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction)
+{
+    arena->header->shards = shards;
+    arena->header->reduction = reduction;
+    arena->header->buffers = arena_partial_buffers(arena->header);
+}
+
+uint32_t arena_partial_buffers(const struct arena_header *header)
+{
+    return header->reduction == ARENA_FAST ? 2 : tree_rank_buffers(header->shards);
 }
 
 int arena_open(struct arena *arena, int fd, struct rk_why *why)
@@ -150,13 +161,9 @@ static uint32_t shared_copies(const struct rk_layout *layout)
     return has_in_arena(layout, RK_TENSOR_STATE) ? ARENA_SHARED : 0;
 }
 
-uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks)
+uint64_t arena_host_bytes(const struct arena_header *header, uint32_t ranks)
 {
-    uint64_t grads = align_up(rk_layout_grad_bytes(layout));
-    uint64_t state = align_up(layout->state_bytes);
-
-    return ARENA_CONTROL_BYTES + grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state +
-           (uint64_t)ranks * (tree_rank_buffers(shards) + leaf_buffers(layout)) * grads;
+    return header->seat_offset + ranks * arena_seat_bytes(header);
 }
 
 static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
@@ -186,7 +193,7 @@ static void cut_buckets(struct arena_header *header, const struct rk_layout *lay
 static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
 {
     struct arena_header *header = arena->header;
-    uint32_t buffers = tree_rank_buffers(header->shards) + leaf_buffers(layout);
+    uint32_t buffers = arena_partial_buffers(header) + leaf_buffers(layout);
     uint64_t grads = align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
     uint64_t shared = grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state;

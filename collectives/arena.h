@@ -10,9 +10,9 @@
  *   [ seat 0: B buffers of G ] ... [ seat 63 ... ]              each allocated when taken
  *
  *   G gradient space, S state bytes (both rounded up to ARENA_ALIGN), V shards,
- *   B = 2 log2 V + 2 partial-sum buffers a seat, and one more, the leaf, when gradients' own memory
- *   lies in the arena (rk_alloc): the program writes a shard's gradient there, and where it is the
- *   last shard of the step it is summed where it lies.
+ *   B = 2 log2 V + 2 partial-sum buffers a seat (ARENA_FAST: 2), and one more, the leaf, when
+ * gradients' own memory lies in the arena (rk_alloc): the program writes a shard's gradient there,
+ * and where it is the last shard of the step it is summed where it lies.
  *
  * Who writes what (each field has one writer at a time; no locks, so a writer may die anywhere):
  *
@@ -89,6 +89,12 @@
 
 /* Of float32 gradients between hosts; float64 ones travel as they are. */
 enum arena_wire { ARENA_WIRE_F32, ARENA_WIRE_BF16 };
+
+/* Exact: shards are summed in one fixed tree, and a seat keeps a partial sum for each subtree that
+ * it has.  Fast: a rank adds its shards up in the order in which it computes them, in one partial
+ * sum that all nodes of its table share, and ranks are added in the order of their first shards:
+ * hosts' sums in the order of hosts.  It has two buffers, of which one is whole at any time. */
+enum arena_reduction { ARENA_EXACT, ARENA_FAST };
 
 /* What a generation means to the ranks of one host. */
 struct arena_member {
@@ -201,8 +207,9 @@ enum arena_layout_state { ARENA_LAYOUT_NONE, ARENA_LAYOUT_READY };
 struct arena_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t shards; /* V */
-    uint64_t host;   /* rk_host_id */
+    uint32_t shards;    /* V */
+    uint64_t host;      /* rk_host_id */
+    uint32_t reduction; /* enum arena_reduction */
     _Alignas(64) _Atomic uint32_t bell;
     _Atomic uint32_t sleepers;
     _Alignas(64) _Atomic uint64_t complete_step; /* results of steps < this are complete */
@@ -251,12 +258,17 @@ int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk
 const struct rk_layout *arena_layout(const struct arena *arena);
 /* Gives seat `seat` its memory; RK_ENOMEM names size and limit. */
 int arena_seat_allocate(struct arena *arena, uint32_t seat, struct rk_why *why);
-/* The bytes one seat takes, and all that a host with `ranks` ranks takes; for the start-up line. */
+/* The bytes one seat takes, and all that a host with `ranks` ranks takes, once there is a layout.
+ */
 uint64_t arena_seat_bytes(const struct arena_header *header);
 /* Maps all that a carrier works on, result and partial sums, page by page, so that its first step
  * need not; changes nothing.  It takes a while, and does nothing where there is no layout yet. */
 void arena_populate(const struct arena *arena);
-uint64_t arena_host_bytes(const struct rk_layout *layout, uint32_t shards, uint32_t ranks);
+uint64_t arena_host_bytes(const struct arena_header *header, uint32_t ranks);
+/* Before a layout is declared: the job's V and reduction. */
+void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction);
+/* How many of a seat's buffers are for partial sums: all but the leaf. */
+uint32_t arena_partial_buffers(const struct arena_header *header);
 
 /* Places in gradient space, as float lanes (common/layout.h says where float64 begins). */
 float *arena_result(const struct arena *arena);
@@ -271,7 +283,7 @@ uint64_t arena_buffer_offset(const struct arena *arena, uint32_t seat, uint32_t 
 uint32_t arena_buckets(const struct arena *arena);
 void arena_bucket_range(const struct arena *arena, uint32_t b, uint64_t *from, uint64_t *count);
 
-/* Sums lanes from .. from + count - 1 of `parts`, which stand for all of node `root`, into `out`
+/* Sums lanes from .. from + count - 1 of `parts`, as tree_sum does for node `root`, into `out`
  * (lane 0 of gradient space): float32 or float64 additions as the lanes are.  `from` and `count`
  * are multiples of 2 where they touch the float64 part.  `stream` as tree_sum says. */
 void arena_sum(const struct arena *arena, const struct tree_part *parts, uint32_t part_count,
@@ -359,6 +371,8 @@ struct arena_piece {
 };
 int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
                  struct arena_piece *pieces, uint32_t capacity);
+/* Keeps of several pieces that share one partial sum (ARENA_FAST) the first; how many are left. */
+uint32_t arena_pieces_distinct(struct arena_piece *pieces, uint32_t count);
 
 /* Whether the shared state after `position` steps is there. */
 bool arena_shared_has(const struct arena *arena, uint64_t position);

@@ -245,6 +245,21 @@ int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint6
     return count;
 }
 
+uint32_t arena_pieces_distinct(struct arena_piece *pieces, uint32_t count)
+{
+    uint32_t distinct = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t same = 0;
+
+        while (same < distinct && pieces[same].data != pieces[i].data)
+            same++;
+        if (same == distinct)
+            pieces[distinct++] = pieces[i];
+    }
+    return distinct;
+}
+
 void arena_announce(struct arena_seat *seat, uint64_t tick, const struct arena_table *table)
 {
     atomic_store(&seat->bucket_tick, 0);

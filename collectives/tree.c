@@ -78,6 +78,19 @@ void tree_deal(const uint64_t *done, uint32_t shards, uint32_t world, uint32_t i
     }
 }
 
+/* The joins after part p; `open` and *depth are of the nodes that wait. */
+static uint32_t joins_after(const struct tree_part *parts, uint32_t p, struct tree_node root,
+                            struct tree_node *open, uint32_t *depth)
+{
+    uint32_t before = *depth + 1;
+
+    if (root.level == TREE_SERIAL.level)
+        return p == 0 ? 0 : 1;
+    open[*depth] = parts[p].node;
+    *depth = tree_join(open, before, open);
+    return before - *depth;
+}
+
 /* The parts in their order from element `from` on, each with the joins that it makes possible. */
 static void list_terms(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                        size_t from, struct sum_term *list)
@@ -90,18 +103,14 @@ static void list_terms(const struct tree_part *parts, uint32_t part_count, struc
         size_t size = part->dtype == SUM_F32   ? sizeof(float)
                       : part->dtype == SUM_F64 ? sizeof(double)
                                                : sizeof(uint16_t);
-        uint32_t joined;
 
-        open[depth++] = part->node;
-        joined = tree_join(open, depth, open);
         list[p] = (struct sum_term){.data = (const char *)part->data + from * size,
                                     .weight = part->weight,
                                     .dtype = (uint8_t)part->dtype,
-                                    .joins = (uint8_t)(depth - joined)};
-        depth = joined;
+                                    .joins = (uint8_t)joins_after(parts, p, root, open, &depth)};
     }
-    assert(depth == 1 && open[0].level == root.level && open[0].index == root.index);
-    (void)root;
+    assert(root.level == TREE_SERIAL.level ||
+           (depth == 1 && open[0].level == root.level && open[0].index == root.index));
 }
 
 /* Whether the term's memory holds the values themselves. */

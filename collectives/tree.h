@@ -21,6 +21,10 @@ struct tree_node {
     uint16_t index;
 };
 
+/* No node, but instead of one as the root of a sum: parts are added in the order in which they are
+ * given, ((a + b) + c) + ..., whatever they stand for. */
+#define TREE_SERIAL ((struct tree_node){.level = UINT16_MAX})
+
 static inline uint32_t tree_first(struct tree_node node)
 {
     return (uint32_t)node.index << node.level;
@@ -83,10 +87,10 @@ static inline struct tree_part tree_part_f64(struct tree_node node, const void *
     return tree_part_typed(node, data, SUM_F64, 1.0f);
 }
 
-/* Sums `parts` (sorted by place, disjoint, together the whole of node `root`) over elements
- * from .. from + count - 1 into out[from .. from + count - 1], exactly as the tree says: in float32
- * for parts of SUM_F32, SUM_F16 and SUM_BF16.  `out` may be the data of a SUM_F32 part.  `stream`:
- * nobody reads the result soon, so it goes past the caches. */
+/* Sums `parts` (sorted by place, disjoint, together the whole of node `root`, or any where it is
+ * TREE_SERIAL) over elements from .. from + count - 1 into out[from .. from + count - 1], exactly
+ * as the tree says: in float32 for parts of SUM_F32, SUM_F16 and SUM_BF16.  `out` may be the data
+ * of a SUM_F32 part.  `stream`: nobody reads the result soon, so it goes past the caches. */
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
               size_t from, size_t count, bool stream, float *out);
 /* The same in float64 for parts of SUM_F64. */

@@ -82,6 +82,7 @@ static void add_started(const struct coordinator *c, json_t *event,
     set_integer(event, "workers", action->workers);
     set_integer(event, "slots", c->options.slots);
     set_integer(event, "shards", c->options.shards);
+    json_object_set_new(event, "reduction", json_string(c->options.reduction));
 }
 
 /* What the job takes in shared memory: the host that takes most. */

@@ -64,7 +64,7 @@ static const struct option_text {
     {"max-restarts", true, OPT_MAX_RESTARTS, "N           in an hour"},
     {"checkpoint-interval", true, OPT_INTERVAL, "auto|30s|100steps|off"},
     {"keep", true, OPT_KEEP, "K           checkpoints that stay"},
-    {"reduction", true, OPT_REDUCTION, "exact"},
+    {"reduction", true, OPT_REDUCTION, "exact|fast  order of the sums"},
     {"wire", true, OPT_WIRE, "f32|bf16    gradients between hosts"},
     {"standby-carriers", true, OPT_STANDBY_CARRIERS, "yes|no      a second set, that takes over"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
@@ -264,7 +264,7 @@ static int set_value(struct options *options, enum option_id id, const char *val
         return parse_u32("keep", value, 1, 1000000, &options->keep, why);
     case OPT_REDUCTION:
         options->reduction = value;
-        return check_word("reduction", value, "exact", why);
+        return check_word("reduction", value, "exact|fast", why);
     case OPT_WIRE:
         options->wire = value;
         return check_word("wire", value, "f32|bf16", why);

@@ -47,6 +47,7 @@ void plan_welcome(struct coordinator *c, uint64_t worker)
     welcome.narrow_wire = strcmp(c->options.wire, "bf16") == 0;
     welcome.carrier_job = c->carriers.job;
     welcome.standby_job = c->carriers.standby;
+    welcome.fast = strcmp(c->options.reduction, "fast") == 0;
     welcome.rank = rank;
     welcome.n_rank = view.status.slots;
     envelope.body_case = RK__ENVELOPE__BODY_WELCOME;

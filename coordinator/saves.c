@@ -37,7 +37,8 @@ struct task {
     /* the answer */
     int code;
     uint32_t shards; /* of what was found */
-    bool damaged;    /* some were found that cannot be used */
+    char reduction[sizeof(((struct checkpoint_run *)0)->reduction)];
+    bool damaged; /* some were found that cannot be used */
     struct rk_why why;
 };
 
@@ -152,6 +153,7 @@ static int find(const char *root, struct task *task)
         snprintf(task->dirname, sizeof task->dirname, "%s", info->dirname);
         if (info->status == CHECKPOINT_COMMITTED) {
             task->shards = info->run.shards;
+            memcpy(task->reduction, info->run.reduction, sizeof task->reduction);
             rc = 0;
         } else if (info->status == CHECKPOINT_REJECTED) {
             rc = set_aside(root, info, &task->why);
@@ -646,6 +648,11 @@ static void answer_find(struct coordinator *c, const struct task *task)
                          c->saves->root, task->dirname, task->shards, c->config.shards);
         return;
     }
+    if (strcmp(task->reduction, c->options.reduction) != 0)
+        rk_warn(
+            "checkpoint %s/%s was made with --reduction %s, this run goes on with %s: the state "
+            "after it will not be that of one run, to the bit",
+            c->saves->root, task->dirname, task->reduction, c->options.reduction);
     know(c->saves, task->step, task->dirname);
     tell_found(c, task->step, task->damaged);
 }

@@ -186,6 +186,7 @@ json_t *status_json(const struct coordinator *c)
     set_integer(status, "target_workers", record.target_workers);
     set_integer(status, "min_workers", c->config.min_workers);
     set_integer(status, "shards", c->config.shards);
+    json_object_set_new(status, "reduction", json_string(c->options.reduction));
     json_object_set_new(status, "coordinator_pid", json_integer(getpid()));
     json_object_set_new(status, "supervisor_pid", json_integer(c->launches.supervisor_pid));
     json_object_set_new(status, "uptime_s", json_real((double)(c->wall - c->record.started) / 1e9));

@@ -25,14 +25,18 @@
 #define MOST_REPEATS 2u
 
 struct allreduce_options {
-    uint32_t ranks, hosts, rounds;
+    uint32_t ranks, hosts, rounds, shards;
     const char *sizes, *svg;
     bool json;
 };
 
 static const struct argument arguments[] = {
-    {"--ranks", "N", "ranks on this machine, a power of two (2)", argument_count,
+    {"--ranks", "N", "ranks on this machine (2)", argument_count,
      offsetof(struct allreduce_options, ranks), 2, 64},
+    {"--shards", "V",
+     "of ours, a power of two: vectors that are written and\n"
+     "summed, over all ranks (the least that gives each one)",
+     argument_count, offsetof(struct allreduce_options, shards), 2, 1024},
     {"--virtual-hosts", "H", "deal our ranks to so many hosts, with carriers between (1)",
      argument_count, offsetof(struct allreduce_options, hosts), 1, 64},
     {"--rounds", "N", "how often each engine is run (5)", argument_count,
@@ -49,9 +53,9 @@ static const struct command allreduce_command = {
     .usage = "[options]",
     .about =
         "Measures how long a sum of float32 over all ranks takes: ours, with gradients in the\n"
-        "arena and in the program's own memory, Open MPI's as it comes and tuned, MPICH's and\n"
-        "PyTorch's gloo where they are installed, and what memory allows.  Each vector is written\n"
-        "anew before each sum, each sum is checked.",
+        "arena, exact and fast, and in the program's own memory, Open MPI's as it comes and\n"
+        "tuned, MPICH's and PyTorch's gloo where they are installed, and what memory allows.\n"
+        "Each vector is written anew before each sum, each sum is checked.",
     .arguments = arguments,
     .count = sizeof arguments / sizeof arguments[0],
     .after =
@@ -79,6 +83,7 @@ struct bench {
     bool missing[ENGINES];
     char why[ENGINES][256];
     uint32_t busy; /* rounds that were done again */
+    double load;   /* the machine's load average when the last size was done; -1: unknown */
     double others; /* the most that others took in a round that counts, a share of the machine */
     struct engine_times times[ENGINES][MOST_ROUNDS]; /* of the size in hand */
 };
@@ -200,6 +205,8 @@ static int all_rounds(struct bench *bench, const enum engine *wanted, uint32_t c
             fprintf(stderr, "\r%llu bytes: round %u of %u ", (unsigned long long)bench->job.bytes,
                     round + 1, bench->options.rounds);
     }
+    if (getloadavg(&bench->load, 1) != 1)
+        bench->load = -1;
     if (!bench->options.json && isatty(STDERR_FILENO))
         fprintf(stderr, "\r%40s\r", "");
     return 0;
@@ -246,9 +253,9 @@ static json_t *engines_missing(const struct bench *bench)
 
 /* ---- allreduce ------------------------------------------------------------------------------- */
 
-static const enum engine compared[] = {ENGINE_LIMIT,   ENGINE_ARENA,         ENGINE_OWN,
-                                       ENGINE_OPENMPI, ENGINE_OPENMPI_TUNED, ENGINE_MPICH,
-                                       ENGINE_GLOO};
+static const enum engine compared[] = {ENGINE_LIMIT, ENGINE_ARENA,   ENGINE_FAST,
+                                       ENGINE_OWN,   ENGINE_OPENMPI, ENGINE_OPENMPI_TUNED,
+                                       ENGINE_MPICH, ENGINE_GLOO};
 #define COMPARED (sizeof compared / sizeof compared[0])
 
 static json_t *size_result(const struct bench *bench)
@@ -271,6 +278,8 @@ static json_t *size_result(const struct bench *bench)
     set_number(result, "ratio_mpich", ratio_of(bench, ENGINE_MPICH, ENGINE_ARENA));
     set_number(result, "ratio_gloo", ratio_of(bench, ENGINE_GLOO, ENGINE_ARENA));
     set_number(result, "ratio_own_memory", ratio_of(bench, ENGINE_OWN, ENGINE_ARENA));
+    set_number(result, "ratio_exact_fast", ratio_of(bench, ENGINE_ARENA, ENGINE_FAST));
+    set_number(result, "load", bench->load);
     set_number(result, "algbw_gb_per_s", bytes / ours / 1e3);
     set_number(result, "busbw_gb_per_s", bytes / ours / 1e3 * share);
     return result;
@@ -288,12 +297,12 @@ static void print_cell(const json_t *result, const char *name, const char *forma
 
 static void print_header(const struct bench *bench)
 {
-    printf("%u ranks on %u host%s, float32; microseconds\n", bench->job.ranks, bench->job.hosts,
-           bench->job.hosts == 1 ? "" : "s");
+    printf("%u ranks on %u host%s, %u shards, float32; microseconds\n", bench->job.ranks,
+           bench->job.hosts, bench->job.hosts == 1 ? "" : "s", bench->job.shards);
     printf("%12s", "bytes");
     for (size_t e = 0; e < COMPARED; e++)
         printf(" %15.15s", engine_name(compared[e]));
-    printf(" %8s %8s\n", "algbw", "busbw");
+    printf(" %8s %8s %8s\n", "algbw", "busbw", "load");
 }
 
 static void print_size(const json_t *result)
@@ -307,9 +316,11 @@ static void print_size(const json_t *result)
     }
     print_cell(result, "algbw_gb_per_s", " %8.2f");
     print_cell(result, "busbw_gb_per_s", " %8.2f");
+    print_cell(result, "load", " %8.2f");
     printf("\n%12s", "ratio");
     print_cell(result, "ratio_limit", " %7.2f limit ");
     printf(" %15s", "1");
+    print_cell(result, "ratio_exact_fast", " exact %.2f fast");
     print_cell(result, "ratio_own_memory", " %15.2f");
     print_cell(result, "ratio_openmpi", " %15.2f");
     print_cell(result, "ratio_openmpi_tuned", " %15.2f");
@@ -433,12 +444,28 @@ static int run_overlap(struct bench *bench, json_t *all, struct rk_why *why)
 
 /* ---- the commands ---------------------------------------------------------------------------- */
 
+static int choose_shards(struct bench *bench, struct rk_why *why)
+{
+    uint32_t fitting = 2;
+
+    while (fitting < bench->options.ranks)
+        fitting *= 2;
+    if (bench->options.shards == 0)
+        bench->options.shards = fitting;
+    if ((bench->options.shards & (bench->options.shards - 1)) != 0 ||
+        bench->options.shards < bench->options.ranks)
+        return rk_fail(why, RK_EINVAL, "--shards %u: give a power of two, %u or more for %u ranks",
+                       bench->options.shards, fitting, bench->options.ranks);
+    return 0;
+}
+
 static int set_up(struct bench *bench, struct rk_why *why)
 {
     const char *tmp = surroundings_get("TMPDIR");
+    int rc = choose_shards(bench, why);
 
-    if ((bench->options.ranks & (bench->options.ranks - 1)) != 0)
-        return rk_fail(why, RK_EINVAL, "--ranks %u: give a power of two", bench->options.ranks);
+    if (rc != 0)
+        return rc;
     if (bench->options.hosts > bench->options.ranks)
         return rk_fail(why, RK_EINVAL, "--virtual-hosts %u: more than --ranks %u",
                        bench->options.hosts, bench->options.ranks);
@@ -450,8 +477,10 @@ static int set_up(struct bench *bench, struct rk_why *why)
     surroundings_set("XDG_STATE_HOME", bench->folder);
     surroundings_set("OMPI_ALLOW_RUN_AS_ROOT", "1");
     surroundings_set("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-    bench->job = (struct engine_job){
-        .ranks = bench->options.ranks, .hosts = bench->options.hosts, .folder = bench->folder};
+    bench->job = (struct engine_job){.ranks = bench->options.ranks,
+                                     .shards = bench->options.shards,
+                                     .hosts = bench->options.hosts,
+                                     .folder = bench->folder};
     return 0;
 }
 
@@ -485,6 +514,7 @@ static int bench_engines(const struct command *command, int argc, char **argv,
         rc = run(&bench, all, &why);
     if (rc == 0 && bench.options.json) {
         json_object_set_new(all, "ranks", json_integer(bench.job.ranks));
+        json_object_set_new(all, "shards", json_integer(bench.job.shards));
         json_object_set_new(all, "hosts", json_integer(bench.job.hosts));
         json_object_set_new(all, "rounds", json_integer(bench.options.rounds));
         json_object_set_new(all, "busy_rounds", json_integer(bench.busy));

@@ -13,8 +13,9 @@
 
 /* Of one round of one rank, in microseconds. */
 struct board_times {
-    double fill;  /* writing the gradient once */
-    double sync;  /* from the last rank's having done so to the sum, or the update, being there */
+    double fill;  /* writing the gradient once, or once for each shard */
+    double sync;  /* from the last rank's having done so to the sum, or the update, being there; and
+                     what shards before the last took to be added up */
     double whole; /* from the first write to the sum; without a meeting between them */
 };
 

@@ -160,8 +160,8 @@ static void draw_names(const struct chart *chart, const enum engine *engines, si
 int chart_write(const char *path, const json_t *result, const enum engine *engines, size_t count,
                 struct rk_why *why)
 {
-    static const char *const colours[] = {"#777",    "#c0392b", "#e67e22", "#2c7fb8",
-                                          "#253494", "#7b3294", "#1b7837"};
+    static const char *const colours[] = {"#777",    "#c0392b", "#d9839b", "#e67e22",
+                                          "#2c7fb8", "#253494", "#7b3294", "#1b7837"};
     struct chart chart = {.sizes = json_object_get(result, "sizes")};
     int bad;
 

@@ -31,6 +31,7 @@ static const struct {
 } engines[ENGINES] = {
     [ENGINE_LIMIT] = {"limit", NULL},
     [ENGINE_ARENA] = {"ours", "arena"},
+    [ENGINE_FAST] = {"ours_fast", "arena"},
     [ENGINE_OWN] = {"ours_own_memory", "own"},
     [ENGINE_OVERLAP] = {"ours_overlap", "overlap"},
     [ENGINE_FUSED] = {"ours_fused", "fused"},
@@ -92,7 +93,7 @@ static void add_beside(struct line *line, const struct run *run, const char *pro
     add(line, path);
 }
 
-static void line_ours(struct line *line, const struct run *run, const char *mode)
+static void line_ours(struct line *line, const struct run *run, enum engine engine)
 {
     char name[64];
 
@@ -104,7 +105,9 @@ static void line_ours(struct line *line, const struct run *run, const char *mode
         add(line, *word);
     add_number(line, run->job->ranks);
     add(line, "--shards");
-    add_number(line, run->job->ranks);
+    add_number(line, run->job->shards);
+    add(line, "--reduction");
+    add(line, engine == ENGINE_FAST ? "fast" : "exact");
     if (run->job->hosts > 1) {
         add(line, "--virtual-hosts");
         add_number(line, run->job->hosts);
@@ -112,7 +115,7 @@ static void line_ours(struct line *line, const struct run *run, const char *mode
     add(line, "--");
     add_beside(line, run, "reknit-bench-sum");
     add(line, run->board_path);
-    add(line, mode);
+    add(line, engines[engine].mode);
 }
 
 static void line_mpi(struct line *line, const struct run *run, enum engine engine)
@@ -158,7 +161,7 @@ static void line_gloo(struct line *line, const struct run *run, uint32_t rank)
 static void line_make(struct line *line, const struct run *run, enum engine engine, uint32_t rank)
 {
     if (engines[engine].mode != NULL)
-        line_ours(line, run, engines[engine].mode);
+        line_ours(line, run, engine);
     else if (engine == ENGINE_LIMIT) {
         add_beside(line, run, "reknit-bench-limit");
         add(line, run->board_path);

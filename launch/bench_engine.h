@@ -11,6 +11,7 @@
 enum engine {
     ENGINE_LIMIT,         /* an addition past the caches, by threads */
     ENGINE_ARENA,         /* ours, memory of rk_alloc */
+    ENGINE_FAST,          /* the same with --reduction fast */
     ENGINE_OWN,           /* ours, the program's own memory */
     ENGINE_OVERLAP,       /* ours, summed while it is written */
     ENGINE_FUSED,         /* ours, updated by SGD where it is summed */
@@ -23,7 +24,8 @@ enum engine {
 };
 
 struct engine_job {
-    uint32_t ranks;     /* a power of two up to 64 */
+    uint32_t ranks;     /* up to 64 */
+    uint32_t shards;    /* of ours; a power of two, at least ranks */
     uint32_t hosts;     /* virtual ones, for ours */
     uint64_t bytes;     /* of the vector, a multiple of 4 */
     const char *folder; /* for the board, logs and temporary files */

@@ -164,6 +164,7 @@ static void other_text(const json_t *event, char *out, size_t size)
         text_append(out, size, "job started");
         append_field(out, size, event, ", workers ", "workers");
         append_field(out, size, event, ", shards ", "shards");
+        append_field(out, size, event, ", reduction ", "reduction");
     } else if (strcmp(name, "job_finished") == 0) {
         text_append(out, size, "job ended");
         append_field(out, size, event, ", exit code ", "exit_code");

@@ -50,15 +50,17 @@ static int find_parts(struct rk_session *session, uint64_t tick)
     count = arena_pieces(&session->arena, &session->plan, session->position, pieces, RK_MAX_SHARDS);
     if (count == RK_ENOENT)
         return 0;
-    for (int i = 0; i < count && tree_first(pieces[i].node) == next; i++) {
-        sum->part[i] = tree_part_f32(pieces[i].node, pieces[i].data);
+    for (int i = 0; i < count && tree_first(pieces[i].node) == next; i++)
         next += tree_width(pieces[i].node);
-    }
     if (next != session->plan.shards)
         return session_fail(session, RK_EPROTO,
                             "step %llu: shard %u is missing or doubled; this is a bug in reknit",
                             (unsigned long long)session->position, next);
     sum->part_count = (uint32_t)count;
+    if (session->arena.header->reduction == ARENA_FAST)
+        sum->part_count = arena_pieces_distinct(pieces, sum->part_count);
+    for (uint32_t i = 0; i < sum->part_count; i++)
+        sum->part[i] = tree_part_f32(pieces[i].node, pieces[i].data);
     begin(session, tick);
     return 1;
 }
@@ -114,9 +116,10 @@ static void slice_of(const struct rk_session *session, uint32_t b, uint64_t *fro
 static void sum_lanes(struct rk_session *session, uint64_t from, uint64_t count, float *out)
 {
     struct tree_node root = {.level = (uint16_t)tree_log2(session->plan.shards)};
-
     bool stream = session->update == NULL && session->arena.header->grad_bytes >= STREAM_BYTES;
 
+    if (session->arena.header->reduction == ARENA_FAST)
+        root = TREE_SERIAL;
     arena_sum(&session->arena, session->sum.part, session->sum.part_count, root, from, count,
               stream, out);
 }

@@ -27,7 +27,13 @@
  *
  * The sum is the same to the bit whoever computed which shard and however often the job lost
  * workers: shards are summed in one fixed binary tree (left half + right half, down to single
- * shards), as long as the program's own arithmetic does not reach across shards. */
+ * shards), as long as the program's own arithmetic does not reach across shards.
+ *
+ * That is --reduction exact of `reknit run`, and how a world of one sums.  Under --reduction fast
+ * each rank adds its shards up in the order in which it does them, then ranks are added in the
+ * order of ranks, and hosts in that of hosts: all ranks have the same bits, and a run of the same
+ * world without a loss repeats them, but another world, or a loss, may change the last ones.  What
+ * survives a loss is the same in both. */
 #ifndef REKNIT_H
 #define REKNIT_H
 

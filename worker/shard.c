@@ -9,7 +9,7 @@
 
 static uint32_t free_buffer(const struct rk_session *session, const struct arena_table *table)
 {
-    uint32_t buffers = tree_rank_buffers(session->plan.shards);
+    uint32_t buffers = arena_partial_buffers(session->arena.header);
     uint64_t used = 0;
 
     for (uint32_t i = 0; i < table->count; i++)
@@ -47,6 +47,22 @@ static struct tree_node absorb(struct session_shard *work, struct tree_node node
     }
 }
 
+/* As absorb where all that a rank has is one partial sum: the shard is added to that, and every
+ * node of the table lies in the buffer that both make. */
+static void absorb_all(struct session_shard *work, struct tree_node node)
+{
+    struct arena_table *next = &work->next;
+    uint32_t before = next->count == 0 ? ARENA_NO_BUFFER : next->node[0].buffer;
+
+    node = absorb(work, node);
+    next->node[next->count++] = (struct arena_node){.node = node};
+    for (uint32_t i = 0; i < next->count; i++)
+        next->node[i].buffer = work->buffer;
+    work->taken.count = before == ARENA_NO_BUFFER ? 0 : 1;
+    work->taken.node[0] = (struct arena_node){.buffer = before};
+    work->root = TREE_SERIAL;
+}
+
 /* Makes `table` this rank's valid table: into the other copy, made valid by one store, so that a
  * death at any point leaves a whole one. */
 static void switch_table(struct rk_session *session, const struct arena_table *table)
@@ -74,38 +90,56 @@ static void read_table(const struct rk_session *session, struct arena_table *tab
  * so only when more shards were dealt after the step's last one. */
 static void clear_leaf(struct rk_session *session, struct arena_table *table)
 {
-    for (uint32_t i = 0; i < table->count; i++) {
-        uint32_t buffer;
+    uint32_t leaf = session->arena.header->leaf;
+    uint32_t buffer = free_buffer(session, table);
+    uint32_t moved = 0;
 
-        if (table->node[i].buffer != session->arena.header->leaf)
+    if (leaf == ARENA_NO_BUFFER || buffer == ARENA_NO_BUFFER)
+        return; /* without room session_shard_begin says so */
+    for (uint32_t i = 0; i < table->count; i++) {
+        if (table->node[i].buffer != leaf)
             continue;
-        buffer = free_buffer(session, table);
-        if (buffer == ARENA_NO_BUFFER)
-            return; /* session_shard_begin finds no room either, and says so */
-        memcpy(arena_buffer(&session->arena, session->seat, buffer),
-               arena_buffer(&session->arena, session->seat, table->node[i].buffer),
-               rk_layout_grad_bytes(session->layout));
+        if (moved++ == 0)
+            memcpy(arena_buffer(&session->arena, session->seat, buffer),
+                   arena_buffer(&session->arena, session->seat, leaf),
+                   rk_layout_grad_bytes(session->layout));
         table->node[i].buffer = buffer;
-        switch_table(session, table);
     }
+    if (moved != 0)
+        switch_table(session, table);
+}
+
+/* Where the shard's sum goes, and what it takes up. */
+static int place_shard(struct rk_session *session, uint32_t shard, bool is_last)
+{
+    struct session_shard *work = &session->work;
+    struct tree_node node = {.level = 0, .index = (uint16_t)shard};
+    uint32_t leaf = session->arena.header->leaf;
+
+    read_table(session, &work->next);
+    clear_leaf(session, &work->next);
+    work->buffer = is_last && leaf != ARENA_NO_BUFFER ? leaf : free_buffer(session, &work->next);
+    if (session->arena.header->reduction == ARENA_FAST) {
+        absorb_all(work, node);
+    } else {
+        work->root = absorb(work, node);
+        work->next.node[work->next.count++] = (struct arena_node){work->root, work->buffer};
+    }
+    if (work->buffer == ARENA_NO_BUFFER || work->next.count > tree_rank_nodes(session->plan.shards))
+        return session_fail(session, RK_EPROTO,
+                            "rank %u has no room for shard %u; this is a bug in reknit",
+                            session->rank, shard);
+    return 0;
 }
 
 int session_shard_begin(struct rk_session *session, uint32_t shard, bool is_last)
 {
     struct session_shard *work = &session->work;
-    uint32_t leaf = session->arena.header->leaf;
     uint32_t buckets = arena_buckets(&session->arena);
+    int rc = place_shard(session, shard, is_last);
 
-    read_table(session, &work->next);
-    clear_leaf(session, &work->next);
-    work->buffer = is_last && leaf != ARENA_NO_BUFFER ? leaf : free_buffer(session, &work->next);
-    work->root = absorb(work, (struct tree_node){.level = 0, .index = (uint16_t)shard});
-    if (work->buffer == ARENA_NO_BUFFER ||
-        work->next.count + 1 > tree_rank_nodes(session->plan.shards))
-        return session_fail(session, RK_EPROTO,
-                            "rank %u has no room for shard %u; this is a bug in reknit",
-                            session->rank, shard);
-    work->next.node[work->next.count++] = (struct arena_node){work->root, work->buffer};
+    if (rc != 0)
+        return rc;
     work->is_last = is_last;
     work->weight = 1.0f;
     atomic_store(&work->error, 0);

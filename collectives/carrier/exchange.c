@@ -35,12 +35,29 @@ void exchange_begin(struct talk *talk, uint64_t step)
 
 /* ---- the local ranks ------------------------------------------------------------------------- */
 
-/* The pieces on this host, the nodes that they make, and which pieces make which.  1: they are
- * known. */
+/* Which pieces make which vector: each node one, or all pieces one. */
+static void cut_vectors(struct talk *talk)
+{
+    uint32_t piece = 0;
+
+    if (give_is_serial(talk))
+        talk->piece_count = arena_pieces_distinct(talk->piece, talk->piece_count);
+    talk->vectors = talk->node_count > 1 && give_is_serial(talk) ? 1 : talk->node_count;
+    for (uint32_t n = 0; n < talk->vectors; n++) {
+        uint32_t end = give_is_serial(talk) ? talk->plan.shards
+                                            : tree_first(talk->node[n]) + tree_width(talk->node[n]);
+
+        talk->node_from[n] = piece;
+        while (piece < talk->piece_count && tree_first(talk->piece[piece].node) < end)
+            piece++;
+    }
+    talk->node_from[talk->vectors] = piece;
+}
+
+/* The pieces on this host, the nodes that they make, and its vectors.  1: they are known. */
 static int gather_pieces(struct talk *talk, struct rk_why *why)
 {
     struct tree_node node[RK_MAX_SHARDS];
-    uint32_t piece = 0;
     int count = arena_pieces(talk->arena, &talk->plan, talk->step, talk->piece, RK_MAX_SHARDS);
 
     if (count == RK_ENOENT)
@@ -54,14 +71,7 @@ static int gather_pieces(struct talk *talk, struct rk_why *why)
                   why) != 0)
         return RK_EDATA;
     talk->node_count = tree_join(node, talk->piece_count, talk->node);
-    for (uint32_t n = 0; n < talk->node_count; n++) {
-        uint32_t end = tree_first(talk->node[n]) + tree_width(talk->node[n]);
-
-        talk->node_from[n] = piece;
-        while (piece < talk->piece_count && tree_first(talk->piece[piece].node) < end)
-            piece++;
-    }
-    talk->node_from[talk->node_count] = piece;
+    cut_vectors(talk);
     return 1;
 }
 
@@ -76,7 +86,7 @@ int exchange_ranks(struct talk *talk, bool *moved, struct rk_why *why)
     if (rc <= 0)
         return rc;
     self->ready = true;
-    self->vectors = talk->node_count;
+    self->vectors = talk->vectors;
     talk->ready_count++;
     talk->phase = TALK_STEP;
     *moved = true;
@@ -99,7 +109,7 @@ static int hear_ready(struct talk *talk, uint32_t host, const struct packet *pac
     memcpy(node, packet->payload, count * sizeof node[0]);
     if (merge_add(&talk->merge, talk->plan.shards, host, node, count, why) != 0)
         return RK_EDATA;
-    talk->host[host].vectors = count;
+    talk->host[host].vectors = count > 1 && give_is_serial(talk) ? 1 : count;
     talk->host[host].ready = true;
     talk->ready_count++;
     return 1;
@@ -215,6 +225,33 @@ static void sum_exact(struct talk *talk, uint64_t at, uint64_t count)
               arena_result(talk->arena));
 }
 
+/* Sums them host after host, one vector of each; what we have ourselves is summed first. */
+static void sum_serial(struct talk *talk, uint64_t at, uint64_t count)
+{
+    float own[BLOCK];
+
+    for (uint64_t end = at + count; at < end; at += BLOCK) {
+        size_t block = smaller(BLOCK, end - at);
+        uint32_t parts = 0;
+
+        give_sum(talk, at, block, own);
+        for (uint32_t h = 0; h < talk->plan.hosts; h++) {
+            const struct packet *packet;
+            const float *values = own - at;
+
+            if (talk->host[h].vectors == 0)
+                continue;
+            if (h != talk->plan.host_index) {
+                packet = wires_head(talk->wires, talk->host[h].peer);
+                values = (const float *)(const void *)packet->payload - packet->header.from;
+            }
+            talk->part[parts++] = tree_part_f32((struct tree_node){0}, values);
+        }
+        arena_sum(talk->arena, talk->part, parts, TREE_SERIAL, at, block, false,
+                  arena_result(talk->arena));
+    }
+}
+
 /* What `host` brings to elements at .. at + count - 1, rounded already unless only we use it. */
 static void narrow_values(struct talk *talk, uint32_t host, uint64_t at, size_t count, float *out)
 {
@@ -290,6 +327,8 @@ static int sum_next(struct talk *talk, bool *moved, struct rk_why *why)
         return rc;
     if (give_is_narrow(talk, at))
         sum_narrow(talk, at, count);
+    else if (give_is_serial(talk))
+        sum_serial(talk, at, count);
     else
         sum_exact(talk, at, count);
     walk_pass(&talk->order, talk->plan.host_index, &talk->sum, count);

@@ -17,6 +17,11 @@ bool give_is_narrow(const struct talk *talk, uint64_t at)
     return talk->plan.wire == ARENA_WIRE_BF16 && at < talk->order.wide;
 }
 
+bool give_is_serial(const struct talk *talk)
+{
+    return talk->arena->header->reduction == ARENA_FAST;
+}
+
 uint32_t give_limit(const struct talk *talk, uint64_t at, uint32_t vectors)
 {
     return slice_packet_count(vectors, give_is_narrow(talk, at) ? sizeof(uint16_t) : sizeof(float));
@@ -24,31 +29,32 @@ uint32_t give_limit(const struct talk *talk, uint64_t at, uint32_t vectors)
 
 /* ---- our own parts --------------------------------------------------------------------------- */
 
-/* Sums elements from .. from + count - 1 of our node n to out[from] and on. */
-static void sum_node(struct talk *talk, uint32_t n, uint64_t from, size_t count, float *out)
+/* Sums elements from .. from + count - 1 of our vector n to out[from] and on. */
+static void sum_vector(struct talk *talk, uint32_t n, uint64_t from, size_t count, float *out)
 {
     uint32_t first = talk->node_from[n];
     uint32_t parts = talk->node_from[n + 1] - first;
 
     for (uint32_t p = 0; p < parts; p++)
         talk->part[p] = tree_part_f32(talk->piece[first + p].node, talk->piece[first + p].data);
-    arena_sum(talk->arena, talk->part, parts, talk->node[n], from, count, false, out);
+    arena_sum(talk->arena, talk->part, parts, give_is_serial(talk) ? TREE_SERIAL : talk->node[n],
+              from, count, false, out);
 }
 
 void give_sum(struct talk *talk, uint64_t from, size_t count, float *out)
 {
     float other[BLOCK];
 
-    memset(out, 0, talk->node_count == 0 ? count * sizeof *out : 0);
+    memset(out, 0, talk->vectors == 0 ? count * sizeof *out : 0);
     for (size_t at = 0; at < count; at += BLOCK) {
         size_t block = smaller(BLOCK, count - at);
 
-        for (uint32_t n = 0; n < talk->node_count; n++) {
+        for (uint32_t n = 0; n < talk->vectors; n++) {
             if (n == 0) {
-                sum_node(talk, n, from + at, block, out - from);
+                sum_vector(talk, n, from + at, block, out - from);
                 continue;
             }
-            sum_node(talk, n, from + at, block, other - from - at);
+            sum_vector(talk, n, from + at, block, other - from - at);
             for (size_t i = 0; i < block; i++)
                 out[at + i] += other[i];
         }
@@ -134,15 +140,15 @@ static int give_ready(struct talk *talk, uint32_t host, struct packet *packet, b
     return talk_send(talk, host, moved, why);
 }
 
-/* The next elements of our parts that `host` sums: one vector for each of our nodes, or narrowed
- * what they are together. */
+/* The next elements of our parts that `host` sums: our vectors, or narrowed what they are
+ * together. */
 static int give_part(struct talk *talk, uint32_t host, struct packet *packet, bool *moved,
                      struct rk_why *why)
 {
     struct walk *walk = &talk->host[host].parts;
     uint64_t at = walk->at;
     bool narrow = give_is_narrow(talk, at);
-    uint32_t vectors = narrow ? 1 : talk->node_count;
+    uint32_t vectors = narrow ? 1 : talk->vectors;
     uint64_t count = walk_run(&talk->order, walk, give_limit(talk, at, vectors));
     float *values = (float *)(void *)packet->payload;
 
@@ -153,7 +159,7 @@ static int give_part(struct talk *talk, uint32_t host, struct packet *packet, bo
         memcpy(packet->payload, talk->narrow->packed + at, count * sizeof(uint16_t));
     }
     for (uint32_t n = 0; !narrow && n < vectors; n++)
-        sum_node(talk, n, at, count, values + n * count - at);
+        sum_vector(talk, n, at, count, values + n * count - at);
     walk_pass(&talk->order, host, walk, count);
     return talk_send(talk, host, moved, why);
 }

@@ -68,7 +68,7 @@ struct packet_hello {
     uint32_t needs_state; /* it takes the state and does not have it yet */
     uint32_t vectors;     /* nodes that an even deal gives to my ranks */
     uint32_t wire;        /* enum arena_wire */
-    uint32_t reserved;    /* 0 */
+    uint32_t reduction;   /* enum arena_reduction */
 };
 
 /* Bytes of payload that a packet with this header has. */

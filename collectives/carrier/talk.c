@@ -88,8 +88,9 @@ static struct packet_hello hello_of(const struct talk *talk)
         .job = plan->carrier_job,
         .complete_step = atomic_load(&talk->arena->header->complete_step),
         .needs_state = plan->take_state != 0 && !has_state && plan->state_host != plan->host_index,
-        .vectors = even_nodes(plan),
+        .vectors = give_is_serial(talk) ? 1 : even_nodes(plan),
         .wire = plan->wire,
+        .reduction = talk->arena->header->reduction,
     };
 }
 
@@ -148,7 +149,7 @@ static int meet_hear(struct talk *talk, uint32_t peer, const struct packet *pack
     if (theirs.deal_step != mine->deal_step || theirs.grad_count != mine->grad_count ||
         theirs.state_bytes != mine->state_bytes || theirs.shards != mine->shards ||
         theirs.hosts != mine->hosts || theirs.state_host != mine->state_host ||
-        theirs.job != mine->job || theirs.wire != mine->wire)
+        theirs.job != mine->job || theirs.wire != mine->wire || theirs.reduction != mine->reduction)
         return rk_fail(why, RK_EDATA, "host %u has another plan or layout", host);
     if (host >= talk->plan.hosts || talk->host[host].met)
         return rk_fail(why, RK_EDATA, "two carriers are host %u", host);

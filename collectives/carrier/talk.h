@@ -84,8 +84,9 @@ struct talk {
     struct walk sum;     /* what we sum; that before it is in the result */
     uint32_t piece_count;
     uint32_t node_count; /* joined nodes of this host */
+    uint32_t vectors;    /* that it brings: one for each node, or one in all (ARENA_FAST) */
     struct tree_node node[RK_MAX_SHARDS];
-    uint32_t node_from[RK_MAX_SHARDS + 1]; /* first piece of each joined node */
+    uint32_t node_from[RK_MAX_SHARDS + 1]; /* first piece of each vector */
     struct arena_piece piece[RK_MAX_SHARDS];
     struct merge merge;
     struct tree_part part[RK_MAX_SHARDS];
@@ -129,7 +130,9 @@ bool give_is_narrow(const struct talk *talk, uint64_t at);
 uint32_t give_limit(const struct talk *talk, uint64_t at, uint32_t vectors);
 /* Opens buckets that have become ready. */
 void give_open(struct talk *talk, bool *moved);
-/* Sums all our nodes into out[0 .. count - 1], one after the other. */
+/* Whether hosts add what each of them has, one after the other (ARENA_FAST). */
+bool give_is_serial(const struct talk *talk);
+/* Sums all our vectors into out[0 .. count - 1], one after the other. */
 void give_sum(struct talk *talk, uint64_t from, size_t count, float *out);
 /* Fills one packet for `host` if there is room and something to say. */
 int give_next(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why);

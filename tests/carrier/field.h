@@ -10,6 +10,7 @@ struct field {
     uint64_t elements; /* of gradient space, 4 bytes each */
     uint64_t wide;     /* where those begin that are half a float64 */
     uint64_t state_bytes;
+    enum arena_reduction reduction;
     bool still; /* all steps have the gradients of the first */
     struct arena arena;
     uint32_t block; /* of the agent */
@@ -19,8 +20,8 @@ struct field {
 uint64_t field_next(uint64_t *seed);
 
 /* A new arena with its layout and one agent block: `elements` float32 gradients, `wide` float64
- * ones, buckets of `bucket` bytes (0: as the arena has them).  Ends the process when there is no
- * memory. */
+ * ones, buckets of `bucket` bytes (0: as the arena has them).  field->reduction is set by the
+ * caller.  Ends the process when there is no memory. */
 void field_init_as(struct field *field, uint32_t host, uint32_t shards, uint64_t elements,
                    uint64_t wide, uint64_t state_bytes, uint64_t bucket);
 void field_init(struct field *field, uint32_t host, uint32_t shards, uint64_t elements,
@@ -53,6 +54,8 @@ void field_deal(uint32_t shards, uint32_t ranks, uint32_t most, uint64_t *seed,
  * `count` are even beyond `wide`. */
 void field_sum(const struct field *field, uint64_t step, struct tree_node node, uint64_t from,
                uint64_t count, float *out);
+/* Whether the result is that of a serial sum: to the bit, or as near as any order comes to it where
+ * the reduction is fast. */
 bool field_result_is(const struct field *field, uint64_t step);
 /* Of the float64 elements only. */
 bool field_wide_result_is(const struct field *field, uint64_t step);

@@ -17,6 +17,7 @@ void scene_init_as(struct scene *scene, const struct scene_kind *kind)
     for (uint32_t h = 0; h < kind->hosts; h++) {
         struct arena_plan *plan = &scene->plan[h];
 
+        scene->field[h].reduction = kind->reduction;
         field_init_as(&scene->field[h], h, kind->shards, kind->elements, kind->wide,
                       kind->state_bytes, kind->bucket);
         *plan = (struct arena_plan){.hosts = kind->hosts,

@@ -20,6 +20,7 @@ struct scene_kind {
     uint64_t bucket;             /* bytes, 0: as the arena has it */
     uint32_t ranks[SCENE_HOSTS]; /* of each host */
     uint32_t wire;
+    enum arena_reduction reduction;
     uint64_t seed;
 };
 

@@ -17,7 +17,7 @@ class Bench(JobTest):
         for size in result["sizes"]:
             for name in ("limit_us", "ours_us", "ours_own_memory_us", "openmpi_us",
                          "openmpi_tuned_us", "ratio_limit", "ratio_openmpi", "ratio_openmpi_tuned",
-                         "algbw_gb_per_s", "busbw_gb_per_s"):
+                         "ours_fast_us", "ratio_exact_fast", "algbw_gb_per_s", "busbw_gb_per_s"):
                 self.assertGreater(size[name], 0, name)
             for engine in ("gloo", "mpich"):  # there, or named as missing
                 self.assertEqual(size[f"{engine}_us"] is None, engine in result["missing"])
@@ -28,7 +28,16 @@ class Bench(JobTest):
         result = self.result("allreduce", "--sizes", "64K", "--rounds", "1", "--ranks", "4",
                              "--virtual-hosts", "2")
         self.assertEqual((result["ranks"], result["hosts"]), (4, 2))
-        self.assertGreater(result["sizes"][0]["ours_us"], 0)
+        size = result["sizes"][0]
+        self.assertGreater(size["ours_us"], 0)
+        self.assertAlmostEqual(size["algbw_gb_per_s"] * 2 * 3 / 4, size["busbw_gb_per_s"], 2)
+
+    def test_allreduce_where_the_world_does_not_divide_the_shards(self):
+        for hosts in "1", "3":
+            result = self.result("allreduce", "--sizes", "64K", "--rounds", "1", "--ranks", "3",
+                                 "--shards", "8", "--virtual-hosts", hosts)
+            self.assertEqual((result["ranks"], result["shards"]), (3, 8))
+            self.assertGreater(result["sizes"][0]["ratio_exact_fast"], 0)
 
     def test_overlap(self):
         size = self.result("overlap", "--sizes", "2M", "--rounds", "1")["sizes"][0]
@@ -38,7 +47,8 @@ class Bench(JobTest):
         self.assertGreaterEqual(size["added_overlap_us"], 0)
 
     def test_wrong_options(self):
-        for arguments, word in (("--sizes 1X", "1X"), ("--sizes 4", "4"), ("--ranks 3", "power"),
+        for arguments, word in (("--sizes 1X", "1X"), ("--sizes 4", "4"), ("--shards 3", "power"),
+                                ("--ranks 4 --shards 2", "4 or more"),
                                 ("--virtual-hosts 4", "virtual-hosts"), ("extra", "extra")):
             with self.subTest(arguments=arguments):
                 said = self.reknit("bench", "allreduce", *arguments.split(), code=64)

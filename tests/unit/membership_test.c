@@ -7,6 +7,7 @@
 #include "worker/reknit.h"
 
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -62,6 +63,13 @@ static double serial_wide(uint64_t step, uint32_t level, uint32_t index, uint32_
                             serial_wide(step, level - 1, 2 * index + 1, i);
 }
 
+/* Of values up to 2148, added in any order. */
+static bool is_sum(bool near, double expected, double sum)
+{
+    return near ? fabs(sum - expected) <= SHARDS * SHARDS * 2148.0 * 0x1p-23
+                : memcmp(&expected, &sum, sizeof sum) == 0;
+}
+
 static void update(float *state, const float *first, const float *second)
 {
     for (uint32_t i = 0; i < STATE; i++) {
@@ -79,6 +87,7 @@ enum variety {
     THREADS = 4, /* from two threads at a time */
     WIDE = 8,    /* with a float64 gradient besides */
     FUSE = 16,   /* with state in the arena that is made from the sums where they are made */
+    FAST = 32,   /* and sums are not those of the tree, but near them */
 };
 
 struct program {
@@ -146,7 +155,7 @@ static void check_element(const struct program *p, uint32_t i)
                                  : (const float *)rk_result(p->session, 1) + i - FIRST;
     float expected = serial_sum(p->step, 4, 0, i);
 
-    if (memcmp(&expected, sum, sizeof expected) != 0) {
+    if (!is_sum(p->variety & FAST, (double)expected, (double)*sum)) {
         fprintf(stderr, "step %llu element %u: wrong sum\n", (unsigned long long)p->step, i);
         _exit(99);
     }
@@ -160,7 +169,7 @@ static void check_sums(const struct program *p)
         const double *sum = (const double *)rk_result(p->session, 2) + i;
         double expected = serial_wide(p->step, 4, 0, i);
 
-        if (memcmp(&expected, sum, sizeof expected) != 0)
+        if (!is_sum(p->variety & FAST, expected, *sum))
             _exit(95);
     }
 }
@@ -363,6 +372,7 @@ static void open_job(struct job *job, uint32_t seed, uint64_t steps, enum variet
     snprintf(job->path, sizeof job->path, "%s/agent", job->directory);
     assert_int_equal(local_listen(job->path, &job->listener, &why), 0);
     assert_int_equal(arena_create(&job->arena, (struct rk_host_id){5}, SHARDS, &why), 0);
+    arena_set_job(&job->arena, SHARDS, variety & FAST ? ARENA_FAST : ARENA_EXACT);
     job->block = arena_agent_claim(&job->arena, WORKER);
     assert_true(job->block >= 0);
     for (uint32_t r = 0; r < RANKS; r++)
@@ -627,6 +637,12 @@ static const void *snapshot_tensor(const struct job *job, const char *name)
     return NULL;
 }
 
+/* Differences of sums fade by an eighth a step. */
+static bool is_state(const struct job *job, float expected, float value)
+{
+    return is_sum(job->variety & FAST, (double)expected / 8, (double)value / 8);
+}
+
 static void expect_fused_state(const struct job *job)
 {
     const float *first = snapshot_tensor(job, "sa");
@@ -638,7 +654,7 @@ static void expect_fused_state(const struct job *job)
 
         for (uint64_t step = 0; step < job->steps; step++)
             expected = expected * 0.875f + serial_sum(step, 4, 0, i);
-        assert_memory_equal(&expected, i < FIRST ? &first[i] : &second[i - FIRST], sizeof expected);
+        assert_true(is_state(job, expected, i < FIRST ? first[i] : second[i - FIRST]));
     }
 }
 
@@ -656,7 +672,8 @@ static void expect_final_state(const struct job *job)
             grads[i * 11 % GRADS] = serial_sum(step, 4, 0, i * 11 % GRADS);
         update(state, grads, grads + FIRST);
     }
-    assert_memory_equal(state, snapshot_tensor(job, "state"), sizeof state);
+    for (uint32_t i = 0; i < STATE; i++)
+        assert_true(is_state(job, state[i], ((const float *)snapshot_tensor(job, "state"))[i]));
 }
 
 static void undisturbed_ranks_reach_the_serial_state(void **state)
@@ -670,21 +687,14 @@ static void undisturbed_ranks_reach_the_serial_state(void **state)
     close_job(&job);
 }
 
-static void killed_ranks_change_no_bit(void **state)
+static void expect_after_kills(const enum variety *varieties, uint32_t count)
 {
-    static const enum variety varieties[] = {OWN,
-                                             ALLOC,
-                                             READY,
-                                             ALLOC | READY | THREADS | WIDE,
-                                             FUSE | ALLOC | READY,
-                                             FUSE | THREADS | READY};
     uint32_t kills = 0;
 
-    (void)state;
-    for (uint32_t seed = 1; seed <= 2 * sizeof varieties / sizeof varieties[0]; seed++) {
+    for (uint32_t seed = 1; seed <= 2 * count; seed++) {
         struct job job;
 
-        open_job(&job, seed, 400, varieties[seed % (sizeof varieties / sizeof varieties[0])]);
+        open_job(&job, seed, 400, varieties[seed % count]);
         run_job(&job, 40);
         expect_final_state(&job);
         close_job(&job);
@@ -693,11 +703,35 @@ static void killed_ranks_change_no_bit(void **state)
     assert_true(kills > 30);
 }
 
+static void killed_ranks_change_no_bit(void **state)
+{
+    static const enum variety varieties[] = {OWN,
+                                             ALLOC,
+                                             READY,
+                                             ALLOC | READY | THREADS | WIDE,
+                                             FUSE | ALLOC | READY,
+                                             FUSE | THREADS | READY};
+
+    (void)state;
+    expect_after_kills(varieties, sizeof varieties / sizeof varieties[0]);
+}
+
+/* No shard is lost or counted twice, whatever was half added when its rank died. */
+static void killed_ranks_leave_fast_sums_right(void **state)
+{
+    static const enum variety varieties[] = {FAST, FAST | ALLOC | READY | THREADS | WIDE,
+                                             FAST | FUSE | ALLOC | READY};
+
+    (void)state;
+    expect_after_kills(varieties, sizeof varieties / sizeof varieties[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(undisturbed_ranks_reach_the_serial_state),
         cmocka_unit_test(killed_ranks_change_no_bit),
+        cmocka_unit_test(killed_ranks_leave_fast_sums_right),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,6 +68,43 @@ static void sums_are_those_of_the_definition(void **state)
     }
 }
 
+/* Parts of any nodes, added in the order in which they are given. */
+static void serial_sums_keep_the_order(void **state)
+{
+    enum { PARTS = 40 };
+    static float values[PARTS][COUNT];
+    static double wide[PARTS][COUNT];
+    static float out[COUNT];
+    static double wide_out[COUNT];
+    struct tree_part parts[PARTS];
+    struct tree_part wide_parts[PARTS];
+
+    (void)state;
+    for (uint32_t p = 0; p < PARTS; p++) {
+        for (size_t i = 0; i < COUNT; i++) {
+            values[p][i] = serial(0, p, i);
+            wide[p][i] = (double)values[p][i] / 3;
+        }
+        parts[p] = tree_part_f32((struct tree_node){0}, values[p]);
+        wide_parts[p] = tree_part_f64((struct tree_node){0}, wide[p]);
+    }
+    for (uint32_t count = 1; count <= PARTS; count++) {
+        tree_sum(parts, count, TREE_SERIAL, 0, COUNT, count % 2 == 0, out);
+        tree_sum64(wide_parts, count, TREE_SERIAL, 0, COUNT, wide_out);
+        for (size_t i = 0; i < COUNT; i++) {
+            float expected = values[0][i];
+            double wide_expected = wide[0][i];
+
+            for (uint32_t p = 1; p < count; p++) {
+                expected += values[p][i];
+                wide_expected += wide[p][i];
+            }
+            assert_memory_equal(&out[i], &expected, sizeof expected);
+            assert_memory_equal(&wide_out[i], &wide_expected, sizeof wide_expected);
+        }
+    }
+}
+
 static void deal_gives_each_missing_shard_to_one(void **state)
 {
     (void)state;
@@ -127,6 +164,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_those_of_the_definition),
+        cmocka_unit_test(serial_sums_keep_the_order),
         cmocka_unit_test(deal_gives_each_missing_shard_to_one),
         cmocka_unit_test(runs_of_shards_have_few_nodes),
         cmocka_unit_test(joining_goes_as_far_as_siblings_do),

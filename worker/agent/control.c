@@ -15,7 +15,7 @@ static void on_welcome(struct agent *agent, const Rk__Welcome *welcome)
 {
     struct rk_why why = {""};
 
-    if (host_set_shards(agent, welcome->shards, &why) != 0) {
+    if (host_set_job(agent, welcome->shards, welcome->fast, &why) != 0) {
         rk_error_log("worker cannot take part: %s", why.text);
         agent_end(agent, 69, 0, why.text);
         return;

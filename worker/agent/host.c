@@ -184,22 +184,25 @@ int host_open(struct agent *agent, struct rk_why *why)
     return rc;
 }
 
-int host_set_shards(struct agent *agent, uint32_t shards, struct rk_why *why)
+int host_set_job(struct agent *agent, uint32_t shards, bool fast, struct rk_why *why)
 {
-    struct arena_header *header = agent->arena.header;
+    const struct arena_header *header = agent->arena.header;
+    enum arena_reduction reduction = fast ? ARENA_FAST : ARENA_EXACT;
 
     if (shards == 0 || shards > RK_MAX_SHARDS || (shards & (shards - 1)) != 0)
         return rk_fail(why, RK_EPROTO, "the coordinator speaks of %u shards", shards);
     agent->shards = shards;
-    if (header->shards == shards)
+    if (header->shards == shards && header->reduction == (uint32_t)reduction)
         return 0;
     if (arena_layout(&agent->arena) != NULL)
-        return rk_fail(why, RK_EPROTO, "the coordinator speaks of %u shards, the arena has %u",
-                       shards, header->shards);
+        return rk_fail(why, RK_EPROTO,
+                       "the coordinator speaks of %u shards and --reduction %s, the arena has %u "
+                       "and %s",
+                       shards, fast ? "fast" : "exact", header->shards,
+                       header->reduction == ARENA_FAST ? "fast" : "exact");
     /* The arena is made before anybody knows V, and is of no use to ranks until a layout is
-     * declared; all agents of the host are told the same V and write the same two numbers. */
-    header->buffers = tree_rank_buffers(shards);
-    header->shards = shards;
+     * declared; all agents of the host are told the same and write the same numbers. */
+    arena_set_job(&agent->arena, shards, reduction);
     return 0;
 }
 

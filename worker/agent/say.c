@@ -152,12 +152,11 @@ static uint64_t layout_batch(const struct agent *agent)
 static uint64_t footprint(const struct agent *agent)
 {
     const struct arena_header *header = agent->arena.header;
-    const struct rk_layout *layout = arena_layout(&agent->arena);
     uint32_t seats = 0;
 
     for (uint32_t s = 0; s < ARENA_SEATS; s++)
         seats += atomic_load(&header->seat[s].allocated);
-    return layout == NULL ? 0 : arena_host_bytes(layout, header->shards, seats);
+    return arena_layout(&agent->arena) == NULL ? 0 : arena_host_bytes(header, seats);
 }
 
 /* What runs here of the carriers that serve, and of those that stand by. */

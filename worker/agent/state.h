@@ -223,7 +223,7 @@ int agent_main(const struct agent_options *options, pid_t warden);
 /* host.c: finds or makes the arena and the socket */
 int host_open(struct agent *agent, struct rk_why *why);
 /* The job's shards are known: RK_EPROTO when the arena was made for another number. */
-int host_set_shards(struct agent *agent, uint32_t shards, struct rk_why *why);
+int host_set_job(struct agent *agent, uint32_t shards, bool fast, struct rk_why *why);
 void host_close(struct agent *agent);
 
 /* declare.c: arena_declare in a thread of its own, since it waits for a lock and for memory */
