@@ -1,6 +1,5 @@
-/* A fused step that is complete although its sum is written nowhere: the rank that finished it dies
- * before this one has taken note, and a second host comes in the same generation.  Agent,
- * coordinator and the rank that dies are played; the rank left is real, in a thread. */
+/* A step that was complete when the rank that completed it died, before this one had taken note of
+ * it.  Agent, coordinator and the rank that dies are played; the rank left is real, in a thread. */
 #include "collectives/arena.h"
 #include "worker/local.h"
 #include "worker/reknit.h"
@@ -33,8 +32,9 @@ struct stage {
     struct arena arena;
     uint32_t block, seat, other; /* seats: of the rank, and of the one that dies */
     uint64_t updated;            /* elements */
-    int failed;                  /* what the rank's thread found */
-    bool gave;                   /* the state after the step was there at the step's end */
+    int (*train)(struct stage *, struct rk_session *);
+    int failed; /* what the rank's thread found */
+    bool gave;  /* the state after the step was there at the step's end */
 };
 
 /* ---- the rank -------------------------------------------------------------------------------- */
@@ -61,7 +61,7 @@ static int update(void *context, struct rk_session *session, const struct rk_sli
     return 0;
 }
 
-static int train(struct stage *stage, struct rk_session *session)
+static int train_fused(struct stage *stage, struct rk_session *session)
 {
     float *gradient;
     uint64_t count = COUNT;
@@ -90,6 +90,40 @@ static int train(struct stage *stage, struct rk_session *session)
     return rc != 0 || step != 1 || ((const float *)rk_state(session, 0))[COUNT - 1] != 3;
 }
 
+/* Does its shard, and once more after the step was completed and frozen meanwhile: with a sum that
+ * is complete, whoever needs no more of it has gone on. */
+static int train_twice(struct stage *stage, struct rk_session *session)
+{
+    float *gradient;
+    uint64_t step;
+    int rc = rk_alloc(session, "g", RK_F32, COUNT, (void **)&gradient);
+
+    if (rc == 0)
+        rc = rk_restore(session, &step);
+    if (rc == 0)
+        rc = rk_step_begin(session, &step);
+    for (int turn = 0; rc == 0 && turn < 2; turn++) {
+        if (rk_shard_next(session) != 0)
+            return 1;
+        for (uint64_t i = 0; i < COUNT; i++)
+            gradient[i] = 1;
+        if (turn == 0) {
+            for (uint64_t i = 0; i < COUNT; i++)
+                arena_result(&stage->arena)[i] = 3;
+            arena_complete(&stage->arena, 0);
+            atomic_store(&stage->arena.header->agent[stage->block].freeze_word, SECOND);
+        }
+        rc = rk_ready(session, 0);
+        if (rc == 0)
+            rc = rk_shard_done(session);
+        if (rc == 0)
+            rc = rk_gradients_wait(session) == (turn == 0 ? RK_REFORMED : 0) ? 0 : 1;
+    }
+    for (uint64_t i = 0; rc == 0 && i < COUNT; i++)
+        rc = ((const float *)rk_result(session, 0))[i] != 3;
+    return rc != 0 ? rc : rk_step_end(session, &step);
+}
+
 static void *rank(void *argument)
 {
     struct stage *stage = argument;
@@ -98,7 +132,7 @@ static void *rank(void *argument)
 
     stage->failed = rk_join(&options, &session);
     if (stage->failed == 0)
-        stage->failed = train(stage, session);
+        stage->failed = stage->train(stage, session);
     if (stage->failed != 0 && session != NULL)
         fprintf(stderr, "rank: %s\n", rk_last_error(session));
     (void)rk_leave(session);
@@ -107,12 +141,12 @@ static void *rank(void *argument)
 
 /* ---- agent and coordinator ------------------------------------------------------------------- */
 
-static void open_stage(struct stage *stage)
+static void open_stage(struct stage *stage, int (*train)(struct stage *, struct rk_session *))
 {
     struct rk_why why;
     int seat, other, block;
 
-    *stage = (struct stage){.socket = -1};
+    *stage = (struct stage){.socket = -1, .train = train};
     strcpy(stage->directory, "/tmp/reknit-fused-XXXXXX");
     assert_non_null(mkdtemp(stage->directory));
     snprintf(stage->path, sizeof stage->path, "%s/agent", stage->directory);
@@ -175,8 +209,8 @@ static void take_in(struct stage *stage)
     (void)hear(stage, LOCAL_ENTER, &message);
 }
 
-/* The other rank is ready with its shard, of twos. */
-static void play_other(struct stage *stage, const struct arena_plan *plan)
+/* The other rank is ready with its shard; what lies there is all `value`. */
+static void play_other(struct stage *stage, const struct arena_plan *plan, float value)
 {
     struct arena_seat *seat = &stage->arena.header->seat[stage->other];
     struct arena_table table = {
@@ -184,7 +218,7 @@ static void play_other(struct stage *stage, const struct arena_plan *plan)
     float *sum = arena_buffer(&stage->arena, stage->other, 0);
 
     for (uint64_t i = 0; i < COUNT; i++)
-        sum[i] = 2;
+        sum[i] = value;
     arena_announce(seat, arena_tick(plan->word, 0), &table);
     arena_ready(&stage->arena, seat, arena_tick(plan->word, 0));
 }
@@ -215,7 +249,7 @@ static void start_step(struct stage *stage)
     plan.fresh = 1;
     plan.restart = 1;
     plan.local_count = 2;
-    play_other(stage, &plan);
+    play_other(stage, &plan, 2);
     arena_go(&stage->arena, stage->block, &plan);
 }
 
@@ -229,7 +263,7 @@ static void a_complete_step_counts_though_its_sum_is_nowhere(void **state)
     pthread_t thread;
 
     (void)state;
-    open_stage(&stage);
+    open_stage(&stage, train_fused);
     assert_int_equal(pthread_create(&thread, NULL, rank, &stage), 0);
     take_in(&stage);
     start_step(&stage);
@@ -260,10 +294,40 @@ static void a_complete_step_counts_though_its_sum_is_nowhere(void **state)
     close_stage(&stage);
 }
 
+static void a_complete_result_is_not_made_again(void **state)
+{
+    struct stage stage;
+    struct arena_plan second;
+    struct local_message message;
+    pthread_t thread;
+
+    (void)state;
+    open_stage(&stage, train_twice);
+    assert_int_equal(pthread_create(&thread, NULL, rank, &stage), 0);
+    take_in(&stage);
+    start_step(&stage);
+    (void)hear(&stage, LOCAL_ACK, &message);
+    assert_int_equal(message.a, SECOND);
+    assert_int_equal(atomic_load(&stage.arena.header->seat[stage.seat].ack_position), 0);
+
+    /* The other saw the result and is in the next step: its part of the sum is overwritten. */
+    second = plan_of(&stage, SECOND);
+    second.local_count = 2;
+    play_other(&stage, &second, 1000);
+    arena_go(&stage.arena, stage.block, &second);
+    (void)hear(&stage, LOCAL_PROGRESS, &message);
+    assert_int_equal(message.a, 1);
+    (void)hear(&stage, LOCAL_LEFT, &message);
+    pthread_join(thread, NULL);
+    assert_int_equal(stage.failed, 0);
+    close_stage(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_complete_step_counts_though_its_sum_is_nowhere),
+        cmocka_unit_test(a_complete_result_is_not_made_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
