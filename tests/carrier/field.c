@@ -294,7 +294,7 @@ static bool result_is_from(const struct field *field, uint64_t step, uint64_t fr
 {
     struct tree_node root = {.level = (uint16_t)tree_log2(field->shards)};
     uint64_t count = field->elements - from;
-    float *sum = malloc(count * sizeof *sum + 1);
+    float *sum = calloc(count + 1, sizeof *sum);
     bool same;
 
     if (sum == NULL)

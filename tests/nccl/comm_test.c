@@ -233,7 +233,7 @@ static void an_init_that_hangs_ends(void **state)
 
 static void shrink_wrongly(struct ranks *all, int rank)
 {
-    struct comm *comm = comm_with_limits(all, 2 * RK_S, 40 * RK_S, NULL, NULL);
+    struct comm *comm = comm_with_limits(all, 4 * RK_S, 40 * RK_S, NULL, NULL);
 
     ranks_form(comm, 1, rank, 1, &all->shared->id[0], NO_LOSS, 0);
     atomic_store(&all->shared->word, 2);
@@ -254,7 +254,7 @@ static void a_shrink_of_the_wrong_size_is_refused(void **state)
 /* Two ranks; the second is lost, and what stops or shrinks the first stays in progress. */
 static void hang_in_shrink(struct ranks *all, int rank)
 {
-    struct comm *comm = comm_with_limits(all, 2 * RK_S, 40 * RK_S, NULL, NULL);
+    struct comm *comm = comm_with_limits(all, 4 * RK_S, 40 * RK_S, NULL, NULL);
 
     ranks_form(comm, 1, rank, 2, &all->shared->id[0], NO_LOSS, 0);
     ranks_reach(all, rank, 1);
@@ -301,7 +301,7 @@ static void note_stuck(void *context, const struct rk_why *why)
 static void hang_in_abort(struct ranks *all, int rank)
 {
     _Atomic int *count = calloc(1, sizeof *count); /* the watchdog's, for as long as it lives */
-    struct comm *comm = comm_with_limits(all, 40 * RK_S, 500 * RK_MS, note_stuck, count);
+    struct comm *comm = comm_with_limits(all, 40 * RK_S, 3 * RK_S, note_stuck, count);
     struct comm_membership again = {.word = 3, .rank = 0, .world = 1, .id = &all->shared->id[1]};
 
     ranks_form(comm, 1, rank, 2, &all->shared->id[0], NO_LOSS, 0);
