@@ -1,6 +1,8 @@
 /* Making, mapping and growing the arena; snapshots; see arena.h. */
 #include "collectives/arena.h"
 
+#include "common/memory.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +12,8 @@
 #include <unistd.h>
 
 #define LAYOUT_OFFSET (UINT64_C(2) << 20)
+#define LOOK_FIRST_BYTES (UINT64_C(64) << 20) /* less is not worth a look at what is left */
+#define MOST_BYTES (UINT64_C(1) << 46)        /* of state or gradients: sums of it fit 64 bits */
 
 _Static_assert(sizeof(struct arena_header) <= LAYOUT_OFFSET, "the control area has room for all");
 _Static_assert(RK_LAYOUT_MAX_BYTES <= ARENA_CONTROL_BYTES - LAYOUT_OFFSET, "and for the layout");
@@ -166,10 +170,21 @@ uint64_t arena_host_bytes(const struct arena_header *header, uint32_t ranks)
     return header->seat_offset + ranks * arena_seat_bytes(header);
 }
 
+/* Takes memory now, or says that it is not there: who runs out of it later is killed. */
 static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, struct rk_why *why)
 {
-    int rc = bytes == 0 ? 0 : posix_fallocate(fd, (off_t)from, (off_t)bytes);
+    struct rk_memory memory = {.room = UINT64_MAX};
+    int rc;
 
+    if (bytes >= LOOK_FIRST_BYTES)
+        rk_memory_look(&memory);
+    if (bytes > memory.room)
+        return rk_fail(why, RK_ENOMEM,
+                       "%s: %llu MiB of shared memory are wanted and %llu MiB are left; give the "
+                       "worker more memory, use fewer ranks on this host or a smaller --shards",
+                       what, (unsigned long long)(bytes >> 20),
+                       (unsigned long long)(memory.room >> 20));
+    rc = bytes == 0 ? 0 : posix_fallocate(fd, (off_t)from, (off_t)bytes);
     if (rc == 0)
         return 0;
     return rk_fail(why, RK_ENOMEM,
@@ -200,6 +215,11 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
     uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
     int rc;
 
+    if (grads > MOST_BYTES || state > MOST_BYTES)
+        return rk_fail(why, RK_ENOMEM,
+                       "%llu GiB of gradients and %llu GiB of state are more than an arena can "
+                       "have; is a shape wrong?",
+                       (unsigned long long)(grads >> 30), (unsigned long long)(state >> 30));
     if (ftruncate(arena->fd, (off_t)total) != 0)
         return rk_fail_errno(why, errno, "the arena cannot grow to %llu MiB",
                              (unsigned long long)(total >> 20));

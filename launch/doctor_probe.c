@@ -1,6 +1,8 @@
 /* The probes of `reknit doctor` that ask the kernel; those that ask libraries and programs are in
  * doctor_library.c. */
 #include "launch/doctor_probe.h"
+
+#include "common/memory.h"
 #include "launch/surroundings.h"
 
 #include <arpa/inet.h>
@@ -111,76 +113,19 @@ void probe_processors(struct finding *finding)
     }
 }
 
-/* The number that follows `key` in a file; 0 when it is not there.  A NULL key: the first. */
-static uint64_t number_in(const char *path, const char *key)
-{
-    char line[256];
-    uint64_t number = 0;
-    FILE *file = fopen(path, "re");
-
-    if (!file)
-        return 0;
-    while (number == 0 && fgets(line, sizeof line, file)) {
-        const char *at = key ? strstr(line, key) : line;
-
-        if (at && (!key || at == line))
-            number = strtoull(at + (key ? strlen(key) : 0), NULL, 10);
-    }
-    fclose(file);
-    return number;
-}
-
-/* The smallest memory limit of the cgroups this process is in, v1 or v2; UINT64_MAX for none.
- * Only the process's own group and those above it that are mounted here can be seen. */
-static uint64_t cgroup_limit(void)
-{
-    char line[PATH_MAX];
-    uint64_t limit = UINT64_MAX;
-    FILE *file = fopen("/proc/self/cgroup", "re");
-
-    while (file && fgets(line, sizeof line, file)) {
-        char *controllers = strchr(line, ':');
-        char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-        int v1;
-
-        if (!path)
-            continue;
-        *path++ = '\0';
-        path[strcspn(path, "\n")] = '\0';
-        v1 = strstr(controllers, "memory") != NULL;
-        if (!v1 && strcmp(controllers, ":") != 0)
-            continue;
-        for (char *slash = path + strlen(path); slash; slash = strrchr(path, '/')) {
-            char name[PATH_MAX + 64];
-            uint64_t here;
-
-            *slash = '\0';
-            snprintf(name, sizeof name, "/sys/fs/cgroup%s%s/%s", v1 ? "/memory" : "", path,
-                     v1 ? "memory.limit_in_bytes" : "memory.max");
-            here = number_in(name, NULL);
-            if (here > 0 && here < limit)
-                limit = here;
-        }
-    }
-    if (file)
-        fclose(file);
-    return limit;
-}
-
 void probe_memory(struct finding *finding)
 {
-    uint64_t available = number_in("/proc/meminfo", "MemAvailable:") * 1024;
-    uint64_t limit = cgroup_limit();
-    uint64_t usable = limit < available ? limit : available;
+    struct rk_memory memory;
 
-    if (limit < (UINT64_C(1) << 60))
+    rk_memory_look(&memory);
+    if (memory.limit < (UINT64_C(1) << 60))
         snprintf(finding->text, sizeof finding->text,
-                 "%" PRIu64 " MiB available, the cgroup allows %" PRIu64 " MiB", available / MIB,
-                 limit / MIB);
+                 "%" PRIu64 " MiB available, the cgroup allows %" PRIu64 " MiB",
+                 memory.machine / MIB, memory.limit / MIB);
     else
         snprintf(finding->text, sizeof finding->text,
-                 "%" PRIu64 " MiB available, no cgroup limit is seen", available / MIB);
-    if (usable < MEMORY_ENOUGH) {
+                 "%" PRIu64 " MiB available, no cgroup limit is seen", memory.machine / MIB);
+    if (memory.room < MEMORY_ENOUGH) {
         finding->state = FINDING_WARN;
         snprintf(finding->advice, sizeof finding->advice,
                  "the arena counts as memory of the job: raise the limit or use a smaller model");

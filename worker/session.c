@@ -231,6 +231,25 @@ static int declare_to_agent(struct rk_session *session)
     return 0;
 }
 
+/* The memory is not there: whose, and of what most is wanted. */
+static void name_largest(struct rk_session *session)
+{
+    const struct rk_layout *layout = session->layout;
+    const struct rk_tensor *largest = NULL;
+    struct rk_why was = session->why;
+    char rank[24];
+
+    for (uint32_t t = 0; t < layout->tensor_count; t++)
+        if (largest == NULL || layout->tensor[t].bytes > largest->bytes)
+            largest = &layout->tensor[t];
+    if (largest == NULL)
+        return;
+    snprintf(rank, sizeof rank, "rank %u: ", session->rank);
+    (void)session_fail(session, RK_ENOMEM, "%s%s (most is for %s, %llu MiB)",
+                       strncmp(was.text, rank, strlen(rank)) == 0 ? "" : rank, was.text,
+                       largest->name, (unsigned long long)(largest->bytes >> 20));
+}
+
 int rk_restore(struct rk_session *session, uint64_t *step)
 {
     int rc;
@@ -253,6 +272,8 @@ int rk_restore(struct rk_session *session, uint64_t *step)
         rc = session_place_gradients(session);
     if (rc == 0)
         rc = session_enter(session);
+    if (rc == RK_ENOMEM)
+        name_largest(session);
     if (rc != 0) {
         fprintf(stderr, "reknit: %s\n", session->why.text);
         return rc;

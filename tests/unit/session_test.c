@@ -76,6 +76,52 @@ static void calls_out_of_order_are_refused(void **state)
     assert_int_equal(rk_leave(NULL), 0);
 }
 
+/* Asked for and never touched: more elements than 32 bits count, and more than any machine has. */
+static void what_does_not_fit_is_named(void **state)
+{
+    static float small[1];
+    const uint64_t counts[] = {UINT64_C(1) << 39, UINT64_C(1) << 52};
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct rk_session *session = join(8, 4);
+        uint64_t step;
+
+        assert_int_equal(rk_register_gradient(session, "small", small, 1), 0);
+        assert_int_equal(rk_register_gradient(session, "huge", small, counts[i]), 0);
+        assert_int_equal(rk_restore(session, &step), RK_ENOMEM);
+        assert_non_null(strstr(rk_last_error(session), "rank 0"));
+        assert_non_null(strstr(rk_last_error(session), "huge"));
+        rk_leave(session);
+    }
+}
+
+static void a_tensor_may_be_empty(void **state)
+{
+    struct rk_session *session = join(8, 4);
+    float grads[3] = {0};
+    void *none;
+    uint64_t step;
+
+    (void)state;
+    assert_int_equal(rk_register_state(session, "none", NULL, RK_F32, 2, (uint64_t[]){0, 7}), 0);
+    assert_int_equal(rk_register_gradient(session, "none", NULL, 0), 0);
+    assert_int_equal(rk_alloc(session, "nothing", RK_F64, 0, &none), 0);
+    assert_int_equal(rk_register_gradient(session, "g", grads, 3), 0);
+    assert_int_equal(rk_restore(session, &step), 0);
+    assert_int_equal(rk_step_begin(session, &step), 0);
+    while (rk_shard_next(session) >= 0) {
+        grads[0] = grads[1] = grads[2] = 2;
+        assert_int_equal(rk_ready(session, 0), 0);
+        assert_int_equal(rk_ready(session, 2), 0);
+        assert_int_equal(rk_shard_done(session), 0);
+    }
+    assert_int_equal(rk_gradients_wait(session), 0);
+    assert_true(grads[2] == 4 * 2);
+    assert_int_equal(rk_step_end(session, &step), 0);
+    assert_int_equal(rk_leave(session), 0);
+}
+
 static void a_world_of_one_sums_all_shards(void **state)
 {
     struct rk_session *session = join(8, 16);
@@ -169,6 +215,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_options_are_refused),
         cmocka_unit_test(calls_out_of_order_are_refused),
+        cmocka_unit_test(what_does_not_fit_is_named),
+        cmocka_unit_test(a_tensor_may_be_empty),
         cmocka_unit_test(a_world_of_one_sums_all_shards),
         cmocka_unit_test(every_sample_is_in_one_shard),
         cmocka_unit_test(each_pass_visits_each_sample_once),

@@ -1,0 +1,109 @@
+/* Memory of the machine and of cgroups; see memory.h. */
+#include "common/memory.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The number that follows `key` at the start of a line; UINT64_MAX when it is not there, or is a
+ * word.  A NULL key: the first number. */
+static uint64_t number_in(const char *path, const char *key)
+{
+    char line[256];
+    uint64_t number = UINT64_MAX;
+    size_t skip = key ? strlen(key) : 0;
+    FILE *file = fopen(path, "re");
+
+    if (!file)
+        return UINT64_MAX;
+    while (number == UINT64_MAX && fgets(line, sizeof line, file)) {
+        char *end = line + skip;
+
+        if (key && strncmp(line, key, skip) != 0)
+            continue;
+        number = strtoull(line + skip, &end, 10);
+        if (end == line + skip)
+            number = UINT64_MAX;
+        if (!key)
+            break;
+    }
+    fclose(file);
+    return number;
+}
+
+static uint64_t in_group(const char *folder, const char *file, const char *key)
+{
+    char path[PATH_MAX + 96];
+
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    return number_in(path, key);
+}
+
+/* What a group's processes hold of its limit; cache of files is given back when it is needed. */
+static uint64_t held_by(const char *folder, bool v1)
+{
+    uint64_t held = in_group(folder, v1 ? "memory.usage_in_bytes" : "memory.current", NULL);
+    uint64_t cold = in_group(folder, "memory.stat", v1 ? "total_inactive_file " : "inactive_file ");
+    uint64_t warm = in_group(folder, "memory.stat", v1 ? "total_active_file " : "active_file ");
+
+    if (held == UINT64_MAX)
+        return 0;
+    held -= cold < held ? cold : 0;
+    return held - (warm < held ? warm : 0);
+}
+
+static void look_at_group(struct rk_memory *memory, const char *folder, bool v1)
+{
+    uint64_t limit = in_group(folder, v1 ? "memory.limit_in_bytes" : "memory.max", NULL);
+    uint64_t held;
+
+    if (limit == UINT64_MAX)
+        return;
+    held = held_by(folder, v1);
+    if (limit < memory->limit)
+        memory->limit = limit;
+    if ((held < limit ? limit - held : 0) < memory->room)
+        memory->room = held < limit ? limit - held : 0;
+}
+
+/* A line of /proc/self/cgroup, "number:controllers:path": its group, and those above it. */
+static void look_at_line(struct rk_memory *memory, char *line)
+{
+    char *controllers = strchr(line, ':');
+    char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+    bool v1;
+
+    if (!path)
+        return;
+    *path++ = '\0';
+    path[strcspn(path, "\n")] = '\0';
+    v1 = strstr(controllers, "memory") != NULL;
+    if (!v1 && strcmp(controllers, ":") != 0)
+        return;
+    for (char *slash = path + strlen(path); slash; slash = strrchr(path, '/')) {
+        char folder[PATH_MAX + 64];
+
+        *slash = '\0';
+        snprintf(folder, sizeof folder, "/sys/fs/cgroup%s%s", v1 ? "/memory" : "", path);
+        look_at_group(memory, folder, v1);
+    }
+}
+
+void rk_memory_look(struct rk_memory *memory)
+{
+    uint64_t available = number_in("/proc/meminfo", "MemAvailable:");
+    uint64_t swap = number_in("/proc/meminfo", "SwapFree:");
+    char line[PATH_MAX];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+
+    memory->machine =
+        available == UINT64_MAX ? UINT64_MAX : (available + (swap == UINT64_MAX ? 0 : swap)) * 1024;
+    memory->limit = UINT64_MAX;
+    memory->room = memory->machine;
+    while (file && fgets(line, sizeof line, file))
+        look_at_line(memory, line);
+    if (file)
+        fclose(file);
+}
