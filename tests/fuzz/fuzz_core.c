@@ -116,7 +116,12 @@ static void body_small(struct core_event *event, const uint8_t *in)
         event->checkpoints.damaged = in[4] & 2;
     } else if (event->kind == CORE_EV_STOP)
         event->stop.signal = in[4] & 15;
-    else { /* a job, a ticket, a number of workers */
+    else if (event->kind == CORE_EV_LAUNCH_FAILED) {
+        event->launch_failed.ticket = in[4] % 32;
+        event->launch_failed.final = in[5] & 1;
+    } else if (event->kind == CORE_EV_SCALE)
+        event->scale.workers = in[4] % 32;
+    else {
         event->carrier.job = in[4] % 32;
         event->carrier.place = in[5] % 4;
         event->carrier.hosts = in[6] % 4;
