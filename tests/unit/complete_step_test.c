@@ -147,7 +147,7 @@ static void open_stage(struct stage *stage, int (*train)(struct stage *, struct 
     int seat, other, block;
 
     *stage = (struct stage){.socket = -1, .train = train};
-    strcpy(stage->directory, "/tmp/reknit-fused-XXXXXX");
+    strcpy(stage->directory, "/tmp/reknit-complete-XXXXXX");
     assert_non_null(mkdtemp(stage->directory));
     snprintf(stage->path, sizeof stage->path, "%s/agent", stage->directory);
     assert_int_equal(local_listen(stage->path, &stage->listener, &why), 0);
@@ -253,22 +253,42 @@ static void start_step(struct stage *stage)
     arena_go(&stage->arena, stage->block, &plan);
 }
 
+/* The first generation, up to where the rank has acknowledged the second. */
+static void play_first(struct stage *stage, int (*train)(struct stage *, struct rk_session *),
+                       pthread_t *thread)
+{
+    struct local_message message;
+
+    open_stage(stage, train);
+    assert_int_equal(pthread_create(thread, NULL, rank, stage), 0);
+    take_in(stage);
+    start_step(stage);
+    (void)hear(stage, LOCAL_ACK, &message);
+    assert_int_equal(message.a, SECOND);
+}
+
+/* The rank finishes the step and leaves, content. */
+static void await_end(struct stage *stage, pthread_t thread)
+{
+    struct local_message message;
+
+    (void)hear(stage, LOCAL_PROGRESS, &message);
+    assert_int_equal(message.a, 1);
+    (void)hear(stage, LOCAL_LEFT, &message);
+    pthread_join(thread, NULL);
+    assert_int_equal(stage->failed, 0);
+}
+
 static void a_complete_step_counts_though_its_sum_is_nowhere(void **state)
 {
     struct stage stage;
     struct arena_report report;
     struct arena_plan first;
     struct arena_plan second;
-    struct local_message message;
     pthread_t thread;
 
     (void)state;
-    open_stage(&stage, train_fused);
-    assert_int_equal(pthread_create(&thread, NULL, rank, &stage), 0);
-    take_in(&stage);
-    start_step(&stage);
-    (void)hear(&stage, LOCAL_ACK, &message);
-    assert_int_equal(message.a, SECOND);
+    play_first(&stage, train_fused, &thread);
 
     /* Nothing of step 0 can be given to anybody but the state after it. */
     assert_true(stage.updated < COUNT);
@@ -285,11 +305,7 @@ static void a_complete_step_counts_though_its_sum_is_nowhere(void **state)
     second.hosts = 2;
     second.give_state = 1;
     arena_go(&stage.arena, stage.block, &second);
-    (void)hear(&stage, LOCAL_PROGRESS, &message);
-    assert_int_equal(message.a, 1);
-    (void)hear(&stage, LOCAL_LEFT, &message);
-    pthread_join(thread, NULL);
-    assert_int_equal(stage.failed, 0);
+    await_end(&stage, thread);
     assert_true(stage.gave);
     close_stage(&stage);
 }
@@ -298,16 +314,10 @@ static void a_complete_result_is_not_made_again(void **state)
 {
     struct stage stage;
     struct arena_plan second;
-    struct local_message message;
     pthread_t thread;
 
     (void)state;
-    open_stage(&stage, train_twice);
-    assert_int_equal(pthread_create(&thread, NULL, rank, &stage), 0);
-    take_in(&stage);
-    start_step(&stage);
-    (void)hear(&stage, LOCAL_ACK, &message);
-    assert_int_equal(message.a, SECOND);
+    play_first(&stage, train_twice, &thread);
     assert_int_equal(atomic_load(&stage.arena.header->seat[stage.seat].ack_position), 0);
 
     /* The other saw the result and is in the next step: its part of the sum is overwritten. */
@@ -315,11 +325,7 @@ static void a_complete_result_is_not_made_again(void **state)
     second.local_count = 2;
     play_other(&stage, &second, 1000);
     arena_go(&stage.arena, stage.block, &second);
-    (void)hear(&stage, LOCAL_PROGRESS, &message);
-    assert_int_equal(message.a, 1);
-    (void)hear(&stage, LOCAL_LEFT, &message);
-    pthread_join(thread, NULL);
-    assert_int_equal(stage.failed, 0);
+    await_end(&stage, thread);
     close_stage(&stage);
 }
 
