@@ -118,6 +118,12 @@ void probe_memory(struct finding *finding)
     struct rk_memory memory;
 
     rk_memory_look(&memory);
+    if (memory.machine == UINT64_MAX) {
+        finding->state = FINDING_WARN;
+        snprintf(finding->text, sizeof finding->text, "/proc/meminfo does not say what is left");
+        snprintf(finding->advice, sizeof finding->advice, "jobs run; mount /proc to be told");
+        return;
+    }
     if (memory.limit < (UINT64_C(1) << 60))
         snprintf(finding->text, sizeof finding->text,
                  "%" PRIu64 " MiB available, the cgroup allows %" PRIu64 " MiB",
