@@ -132,18 +132,37 @@ uint64_t arena_seat_bytes(const struct arena_header *header)
     return header->buffers * header->grad_bytes;
 }
 
-void arena_populate(const struct arena *arena)
+/* Buffers of a seat that a step uses when its shards are dealt among the ranks that sit here. */
+static uint32_t used_buffers(const struct arena_header *header)
+{
+    uint32_t ranks = 0;
+
+    for (uint32_t s = 0; s < ARENA_SEATS; s++)
+        ranks += atomic_load(&header->seat[s].state) == ARENA_SEAT_TAKEN;
+    uint32_t each = (header->shards + ranks - 1) / (ranks == 0 ? 1 : ranks);
+    uint32_t used = 1;
+
+    while (UINT32_C(1) << (used - 1) < each)
+        used++;
+    return used < header->buffers ? used : header->buffers;
+}
+
+void arena_populate(const struct arena *arena, uint32_t own)
 {
     const struct arena_header *header = arena->header;
-    unsigned char *base = (unsigned char *)arena->header;
+    const char *base = (const char *)header;
+    uint32_t used = used_buffers(header);
 
     if (!is_laid_out(arena) || header->total_bytes != arena->mapped)
         return;
-    madvise(base + header->result_offset, header->grad_bytes, MADV_POPULATE_WRITE);
+    rk_memory_populate(base + header->result_offset, header->grad_bytes, true);
+    if (own < ARENA_SEATS)
+        rk_memory_populate(base + header->snapshot_offset,
+                           header->seat_offset - header->snapshot_offset, true);
     for (uint32_t s = 0; s < ARENA_SEATS; s++)
         if (atomic_load(&header->seat[s].allocated) != 0)
-            madvise(base + header->seat_offset + s * arena_seat_bytes(header),
-                    arena_seat_bytes(header), MADV_POPULATE_READ);
+            rk_memory_populate(base + header->seat_offset + s * arena_seat_bytes(header),
+                               used * header->grad_bytes, s == own);
 }
 
 static bool has_in_arena(const struct rk_layout *layout, enum rk_tensor_kind kind)

@@ -261,9 +261,10 @@ int arena_seat_allocate(struct arena *arena, uint32_t seat, struct rk_why *why);
 /* The bytes one seat takes, and all that a host with `ranks` ranks takes, once there is a layout.
  */
 uint64_t arena_seat_bytes(const struct arena_header *header);
-/* Maps all that a carrier works on, result and partial sums, page by page, so that its first step
- * need not; changes nothing.  It takes a while, and does nothing where there is no layout yet. */
-void arena_populate(const struct arena *arena);
+/* Gives this process the pages of what a step of a rank in seat `own` works on, or, where `own` is
+ * ARENA_SEATS, of a carrier: result, snapshots, partial sums.  So its first step need not wait for
+ * each of them.  Changes nothing; takes a while, and does nothing where there is no layout yet. */
+void arena_populate(const struct arena *arena, uint32_t own);
 uint64_t arena_host_bytes(const struct arena_header *header, uint32_t ranks);
 /* Before a layout is declared: the job's V and reduction. */
 void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction);

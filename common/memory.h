@@ -1,7 +1,8 @@
-/* What memory there is for this process: of the machine, and of the cgroups it is in. */
+/* Memory for this process: what the machine and the cgroups it is in have, and pages of it. */
 #ifndef RK_COMMON_MEMORY_H
 #define RK_COMMON_MEMORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Bytes; UINT64_MAX where nothing says so. */
@@ -14,5 +15,10 @@ struct rk_memory {
 /* Reads /proc and /sys.  Only this process's own cgroup and those above it that are mounted here
  * can be seen, v1 or v2.  File cache counts as free. */
 void rk_memory_look(struct rk_memory *memory);
+
+/* Gives this process the pages that lie wholly within `bytes` bytes at `from`, so that nothing
+ * stops at each of them later: for writing where `write`, else for reading.  Changes no byte.  What
+ * cannot be populated is left as it is. */
+void rk_memory_populate(const void *from, uint64_t bytes, bool write);
 
 #endif

@@ -3,6 +3,7 @@
 #include "worker/session.h"
 
 #include "collectives/sum.h"
+#include "common/memory.h"
 
 #include <errno.h>
 #include <math.h>
@@ -202,6 +203,7 @@ static int map_window(struct rk_session *session, uint32_t which, uint64_t from,
     if (at == MAP_FAILED)
         return session_fail(session, RK_ENOMEM, "rank %u: cannot map its gradients: %s",
                             session->rank, strerror(errno));
+    rk_memory_populate(at, bytes, true);
     memset(at, 0, bytes); /* the seat may have been another's */
     return 0;
 }

@@ -1,6 +1,7 @@
 /* Joining, registering, leaving; see reknit.h and session.h. */
 #include "worker/session.h"
 
+#include "common/memory.h"
 #include "worker/local.h"
 
 #include <errno.h>
@@ -250,6 +251,16 @@ static void name_largest(struct rk_session *session)
                        largest->name, (unsigned long long)(largest->bytes >> 20));
 }
 
+/* All that the first step will touch gets its pages now, while the others go on without us, and not
+ * in a step for which they wait. */
+static void populate(const struct rk_session *session)
+{
+    arena_populate(&session->arena, session->seat);
+    for (uint32_t t = 0; t < session->layout->tensor_count; t++)
+        if (session->data[t] != NULL && !session->layout->tensor[t].in_arena)
+            rk_memory_populate(session->data[t], session->layout->tensor[t].bytes, true);
+}
+
 int rk_restore(struct rk_session *session, uint64_t *step)
 {
     int rc;
@@ -270,8 +281,10 @@ int rk_restore(struct rk_session *session, uint64_t *step)
         rc = arena_seat_allocate(&session->arena, session->seat, &session->why);
     if (rc == 0)
         rc = session_place_gradients(session);
-    if (rc == 0)
+    if (rc == 0) {
+        populate(session);
         rc = session_enter(session);
+    }
     if (rc == RK_ENOMEM)
         name_largest(session);
     if (rc != 0) {

@@ -76,7 +76,7 @@ static void stand_by(struct carrier *carrier)
 
     if (rc != 0)
         fail(rc, &why);
-    arena_populate(&carrier->arena);
+    arena_populate(&carrier->arena, ARENA_SEATS);
     rc = local_receive(carrier->socket, &message, &fd, -1);
     if (fd >= 0)
         close(fd);

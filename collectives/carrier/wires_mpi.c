@@ -11,13 +11,13 @@
 
 #include "collectives/carrier/slices.h"
 #include "common/clock.h"
+#include "common/memory.h"
 
 #include <limits.h>
 #include <malloc.h>
 #include <mpi.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define TAG 1
@@ -256,14 +256,11 @@ static void heap_keep(void)
 
 /* The heap from `begin` on gets its memory now: a page at a time it would cost the first step more
  * than the step itself. */
-static void heap_populate(void *begin)
+static void heap_populate(const void *begin)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t from = (uintptr_t)begin / page * page;
-    uintptr_t end = (uintptr_t)sbrk(0) / page * page;
+    uint64_t bytes = (uint64_t)((const char *)sbrk(0) - (const char *)begin);
 
-    if (end > from)
-        madvise((void *)from, end - from < HEAP_MOST ? end - from : HEAP_MOST, MADV_POPULATE_WRITE);
+    rk_memory_populate(begin, bytes < HEAP_MOST ? bytes : HEAP_MOST, true);
 }
 
 int wires_open(struct wires **out, struct rk_why *why)
