@@ -71,7 +71,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x314152414b4e4b52)
-#define ARENA_VERSION 1u
+#define ARENA_VERSION 2u
 #define ARENA_ALIGN UINT64_C(4096)
 #define ARENA_CONTROL_BYTES (UINT64_C(4) << 20)
 #define ARENA_AGENTS 64u
@@ -213,6 +213,7 @@ struct arena_header {
     _Alignas(64) _Atomic uint32_t bell;
     _Atomic uint32_t sleepers;
     _Alignas(64) _Atomic uint64_t complete_step; /* results of steps < this are complete */
+    _Atomic uint64_t result_step; /* of the steps < this the result area holds the last; 0: none */
     _Atomic uint32_t layout_state;
     uint32_t buffers; /* B */
     uint32_t leaf;    /* the buffer that is the leaf, or ARENA_NO_BUFFER */
@@ -344,6 +345,9 @@ void arena_pause(struct arena *arena, uint32_t bell, uint32_t *turn);
 
 /* complete_step = max(complete_step, step + 1), then rings. */
 void arena_complete(struct arena *arena, uint64_t step);
+/* Whether the result of step complete_step - 1 lies here.  It does not on a host that came when
+ * that step was over: such a host is past the step all the same. */
+bool arena_has_result(const struct arena *arena, uint64_t complete_step);
 
 /* The valid table of a seat when it is of (step, lineage), else NULL. */
 const struct arena_table *arena_table_of(const struct arena_seat *seat, uint64_t step,

@@ -69,10 +69,17 @@ void arena_complete(struct arena *arena, uint64_t step)
 {
     uint64_t now = atomic_load(&arena->header->complete_step);
 
+    if (now < step + 1)
+        atomic_store(&arena->header->result_step, step + 1);
     while (now < step + 1 &&
            !atomic_compare_exchange_weak(&arena->header->complete_step, &now, step + 1))
         ;
     arena_ring(arena);
+}
+
+bool arena_has_result(const struct arena *arena, uint64_t complete_step)
+{
+    return complete_step != 0 && atomic_load(&arena->header->result_step) == complete_step;
 }
 
 int arena_agent_claim(struct arena *arena, struct rk_worker_id worker)
@@ -100,8 +107,10 @@ void arena_go(struct arena *arena, uint32_t agent, const struct arena_plan *plan
 
     /* While ranks hold state, the result area holds the sum of step complete_step - 1, and no rank
      * is more than one step behind it.  When all were lost, the next step's sum may have been half
-     * written over it; a host further back than any rank can lag (a new arena) has no part in it.
-     */
+     * written over it; a host further back than any rank can lag (a new arena) has no part in it,
+     * and nothing of it to give to others. */
+    if (plan->restart)
+        atomic_store(&arena->header->result_step, 0);
     if ((plan->restart && complete > plan->deal_step) || complete + 1 < plan->deal_step)
         atomic_compare_exchange_strong(&arena->header->complete_step, &complete, plan->deal_step);
     block->plan = *plan;

@@ -65,10 +65,12 @@ struct packet_hello {
     uint32_t state_host;
     uint32_t job;
     uint64_t complete_step;
+    uint32_t has_result;  /* the result of the step before lies here */
     uint32_t needs_state; /* it takes the state and does not have it yet */
     uint32_t vectors;     /* nodes that an even deal gives to my ranks */
     uint32_t wire;        /* enum arena_wire */
     uint32_t reduction;   /* enum arena_reduction */
+    uint32_t reserved;    /* 0 */
 };
 
 /* Bytes of payload that a packet with this header has. */

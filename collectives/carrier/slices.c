@@ -106,7 +106,8 @@ int progress_read(struct progress_host *host, uint32_t hosts, uint64_t deal_step
                            (unsigned long long)step, (unsigned long long)progress->step);
         host[h].lags = step < progress->step;
         anyone_lags |= host[h].lags;
-        if (progress->giver == hosts && host[h].complete_step == progress->step)
+        if (progress->giver == hosts && host[h].complete_step == progress->step &&
+            host[h].has_result)
             progress->giver = h;
     }
     if (!anyone_lags || progress->giver == hosts) {

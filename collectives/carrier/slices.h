@@ -39,7 +39,8 @@ int merge_seal(struct merge *merge, uint32_t shards, struct rk_why *why);
 uint32_t slice_packet_count(uint32_t vectors, uint32_t size);
 
 /* How far the hosts are.  The step to go on with is the furthest; `giver` has the result of the
- * step before it and those with lags[h] lack it.  Hosts that are further from `deal_step` than a
+ * step before it and those with lags[h] lack it.  Who came when that step was over is past it
+ * without having its result.  Hosts that are further from `deal_step` than a
  * rank can be count as at `deal_step`; one that takes the state for a new rank may yet have ranks
  * that wait for the result. */
 struct progress {
@@ -48,7 +49,8 @@ struct progress {
 };
 struct progress_host {
     uint64_t complete_step;
-    bool lags; /* out */
+    bool has_result; /* of the step before that */
+    bool lags;       /* out */
 };
 /* RK_EDATA when hosts are two steps apart. */
 int progress_read(struct progress_host *host, uint32_t hosts, uint64_t deal_step,

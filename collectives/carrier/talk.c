@@ -77,6 +77,7 @@ static struct packet_hello hello_of(const struct talk *talk)
 {
     const struct arena_plan *plan = &talk->plan;
     bool has_state = arena_snapshot_find(talk->arena, plan->deal_step) >= 0;
+    uint64_t complete = atomic_load(&talk->arena->header->complete_step);
 
     return (struct packet_hello){
         .deal_step = plan->deal_step,
@@ -86,7 +87,8 @@ static struct packet_hello hello_of(const struct talk *talk)
         .hosts = plan->hosts,
         .state_host = plan->state_host,
         .job = plan->carrier_job,
-        .complete_step = atomic_load(&talk->arena->header->complete_step),
+        .complete_step = complete,
+        .has_result = arena_has_result(talk->arena, complete),
         .needs_state = plan->take_state != 0 && !has_state && plan->state_host != plan->host_index,
         .vectors = give_is_serial(talk) ? 1 : even_nodes(plan),
         .wire = plan->wire,
@@ -193,7 +195,8 @@ static int meet_end(struct talk *talk, struct rk_why *why)
     if (host == NULL)
         return rk_fail(why, RK_ENOMEM, "no memory for %u hosts", hosts);
     for (uint32_t h = 0; h < hosts; h++)
-        host[h] = (struct progress_host){.complete_step = talk->host[h].hello.complete_step};
+        host[h] = (struct progress_host){.complete_step = talk->host[h].hello.complete_step,
+                                         .has_result = talk->host[h].hello.has_result != 0};
     rc = progress_read(host, hosts, talk->plan.deal_step, &progress, why);
     for (uint32_t h = 0; rc == 0 && h < hosts; h++)
         talk->host[h].lags = host[h].lags;

@@ -149,6 +149,7 @@ static void plans_set_how_far_a_host_is(void **state)
         atomic_store(&arena.header->complete_step, row[r].complete);
         arena_go(&arena, (uint32_t)block, &plan);
         assert_int_equal(atomic_load(&arena.header->complete_step), row[r].after);
+        assert_false(arena_has_result(&arena, row[r].after)); /* none was ever made here */
         assert_int_equal(atomic_load(&arena.header->agent[block].go_word), 3);
         arena_close(&arena);
     }
