@@ -17,6 +17,7 @@
 #define REMOTE_SHELL_FAILED 255
 #define NOT_EXECUTABLE 126
 #define NOT_FOUND 127
+#define LINGER_MS 100
 #define YOUNG (15 * RK_S) /* a remote shell that fails within this time never got there */
 
 static int say(struct link *link, Rk__Envelope__BodyCase kind, void *body)
@@ -206,9 +207,13 @@ static void take_all(struct supervisor *s, struct link *link)
 
 void conversation_turn(struct supervisor *s)
 {
-    bool up = link_up(s->link);
-    bool requests_up = link_up(s->requests);
+    bool up;
+    bool requests_up;
 
+    if (s->link == NULL)
+        return;
+    up = link_up(s->link);
+    requests_up = link_up(s->requests);
     take_all(s, s->link);
     take_all(s, s->requests);
     if (up && !s->link_was_up)
@@ -221,4 +226,11 @@ void conversation_turn(struct supervisor *s)
         s->stops_said++;
     if (s->now >= s->next_status && say_request(s, RK__VERB__VERB_STATUS, 0) == 0)
         s->next_status = s->now + (isatty(STDOUT_FILENO) ? STATUS_EVERY_TERMINAL : STATUS_EVERY);
+}
+
+void conversation_end(struct supervisor *s)
+{
+    link_close(s->link, LINGER_MS);
+    link_close(s->requests, 0);
+    s->link = s->requests = NULL;
 }

@@ -18,7 +18,6 @@
 
 #define LOOPBACK "127.0.0.1"
 #define MOST_NAMES 1000u
-#define LINGER_MS 100
 
 static int open_signals(struct supervisor *s, struct rk_why *why)
 {
@@ -188,8 +187,7 @@ static void supervise(struct supervisor *s)
 
 static void clear_up(struct supervisor *s)
 {
-    link_close(s->link, LINGER_MS);
-    link_close(s->requests, 0);
+    conversation_end(s);
     crew_done(&s->workers);
     relayed_done(&s->coordinator.relayed);
     if (s->coordinator.listen_fd >= 0)

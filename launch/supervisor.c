@@ -221,6 +221,14 @@ static void add_item(zmq_pollitem_t *items, size_t *count, int fd)
         items[(*count)++] = (zmq_pollitem_t){.fd = fd, .events = ZMQ_POLLIN};
 }
 
+static void add_link(zmq_pollitem_t *items, size_t *count, struct link *link)
+{
+    if (link == NULL)
+        return;
+    items[(*count)++] = (zmq_pollitem_t){.socket = link_socket(link), .events = ZMQ_POLLIN};
+    items[(*count)++] = (zmq_pollitem_t){.socket = link_monitor(link), .events = ZMQ_POLLIN};
+}
+
 static void wait_for_something(struct supervisor *s)
 {
     size_t room = FIXED_ITEMS + 2 * (s->workers.count + 1);
@@ -229,11 +237,8 @@ static void wait_for_something(struct supervisor *s)
     bool pending = screen_flush(s->screen);
 
     if (items != NULL) {
-        items[count++] = (zmq_pollitem_t){.socket = link_socket(s->link), .events = ZMQ_POLLIN};
-        items[count++] = (zmq_pollitem_t){.socket = link_monitor(s->link), .events = ZMQ_POLLIN};
-        items[count++] = (zmq_pollitem_t){.socket = link_socket(s->requests), .events = ZMQ_POLLIN};
-        items[count++] =
-            (zmq_pollitem_t){.socket = link_monitor(s->requests), .events = ZMQ_POLLIN};
+        add_link(items, &count, s->link);
+        add_link(items, &count, s->requests);
         add_item(items, &count, s->signals);
         add_item(items, &count, s->coordinator.relayed.process.out);
         add_item(items, &count, s->coordinator.relayed.process.err);
@@ -289,8 +294,11 @@ void supervisor_run(struct supervisor *s)
                 close(s->workers.worker[i]->life);
                 s->workers.worker[i]->life = -1;
             }
-    while (!all_gone(s) && s->now < s->end_deadline)
+    while (!all_gone(s) && s->now < s->end_deadline) {
+        if (crew_running(&s->workers) == 0)
+            conversation_end(s);
         turn(s);
+    }
     processes_kill_all(s->janitor.pid, (int)(END_WITHIN / RK_MS));
     drain(s);
 }

@@ -25,9 +25,9 @@ struct supervisor {
     int signals; /* signalfd */
     struct screen *screen;
     struct screen_status status;
-    struct link *link;     /* as the launcher */
+    struct link *link;     /* as the launcher; both NULL when all is said */
     struct link *requests; /* as a client: status, stop */
-    bool link_was_up, requests_were_up;
+    bool link_was_up;
     struct coordinator_process coordinator;
     struct crew workers;
     uint64_t now;
@@ -56,6 +56,8 @@ void supervisor_end(struct supervisor *s, int exit_code, const char *why);
 
 /* Takes what has arrived, and says what has to be said (hello, stop, status). */
 void conversation_turn(struct supervisor *s);
+/* Hangs up: the coordinator waits, at its end, until nobody is left. */
+void conversation_end(struct supervisor *s);
 /* A worker's process is gone; `status` as of waitpid. */
 void conversation_worker_gone(struct supervisor *s, const struct worker *worker, int status);
 
