@@ -24,6 +24,7 @@ REKNIT = os.path.join(BUILD, "bin", "reknit")
 CHARGPT = os.path.join(BUILD, "bin", "chargpt")
 SANITIZED = "asan" in os.path.basename(BUILD)
 DEADLINE = 180 if SANITIZED else 90  # no job of these tests takes longer; one that does hangs
+STATUS_PAUSE = 0.1  # a look is a process of its own, and takes from the job's time
 ENDED = (None, "Z", "X")
 OURS = ("reknit", "rk-", "ompi.", "openmpi-sessions", "pmix", "vader")  # what we make in /tmp
 
@@ -33,7 +34,7 @@ def program(name):
     return os.path.join(BUILD, "tests", name)
 
 
-def wait_for(condition, what, deadline=DEADLINE):
+def wait_for(condition, what, deadline=DEADLINE, pause=0.01):
     """The first true value of condition(); fails when there is none before the deadline."""
     end = time.monotonic() + deadline
     while True:
@@ -42,7 +43,7 @@ def wait_for(condition, what, deadline=DEADLINE):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline} s in vain: {what}")
-        time.sleep(0.01)
+        time.sleep(pause)
 
 
 def process_state(pid):
@@ -156,7 +157,7 @@ class Job:
                                      f"\n{self.output()}")
             return None
 
-        return wait_for(look, f"{what}\n{self.output()}", deadline)
+        return wait_for(look, f"{what}\n{self.output()}", deadline, STATUS_PAUSE)
 
     def wait_step(self, step):
         return self.wait_status(lambda s: s["step"] >= step, f"step {step}")
@@ -196,6 +197,13 @@ class Job:
             self.test.assertEqual([e["exit_code"] for e in finished], [0])
         return self
 
+    def stops(self):
+        """Stops the job in good order when the test has seen what it wanted; returns the step that
+        it ends at."""
+        kill(self.process.pid, number=signal.SIGTERM)
+        self.finishes(143)
+        return self.events("checkpoint_committed")[-1]["step"]
+
     def recovered_in_place(self, losses):
         """Asserts that each of at least `losses` losses was recovered in place, no step lost."""
         recovered = self.events("recovered")
@@ -223,6 +231,8 @@ def is_running(rank):
 
 class JobTest(unittest.TestCase):
     """A test with a folder of its own that leaves nothing behind."""
+
+    references = {}
 
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="rk", dir="/tmp")
@@ -307,15 +317,24 @@ class JobTest(unittest.TestCase):
         self.assertRegex(text, "^[0-9a-f]{64}$")
         return text
 
+    def ends_undisturbed(self, job, folder):
+        """Stops a job without an end of its own: its state is that of an undisturbed run."""
+        step = job.stops()
+        self.assertEqual(self.digest(folder), self.reference(step))
+
     def reference(self, steps, *options, workers=2, seed=1):
-        """The digest of an undisturbed run."""
-        folder = self.path(f"reference-{steps}-{workers}-{seed}")
-        self.job("--workers", str(workers), *options, "--", *chargpt(steps, seed=seed),
-                 checkpoints=folder).finishes()
-        return self.digest(folder)
+        """The digest of an undisturbed run; the same one for all tests of a file."""
+        key = (steps, options, workers, seed)
+        if key not in self.references:
+            folder = self.path(f"reference-{steps}-{workers}-{seed}")
+            self.job("--workers", str(workers), *options, "--", *chargpt(steps, seed=seed),
+                     checkpoints=folder).finishes()
+            self.references[key] = self.digest(folder)
+        return self.references[key]
 
 
-def chargpt(steps, pace=0, seed=1):
-    """The command of a small training job on real text, always the same text."""
+def chargpt(steps=1000000, pace=0, seed=1):
+    """The command of a small training job on real text, always the same text; without an end unless
+    `steps` says one.  `pace`: milliseconds that each rank waits in a step."""
     line = [CHARGPT, "--size", "tiny", "--steps", str(steps), "--batch", "8", "--seed", str(seed)]
     return line + (["--pace", str(pace)] if pace else [])

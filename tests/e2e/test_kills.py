@@ -39,9 +39,8 @@ class Kills(JobTest):
         return survivors, 1 if kind == "agent" else len(chosen)
 
     def torment(self, workers, losses, *options):
-        steps, pace = losses * 80, 15
         folder = self.path("c")
-        job = self.job("--workers", str(workers), *options, "--", *chargpt(steps, pace),
+        job = self.job("--workers", str(workers), *options, "--", *chargpt(pace=15),
                        checkpoints=folder)
         kinds = itertools.cycle(["rank", "agent", "pair", "zero", "twice"])
         done = 0
@@ -53,9 +52,8 @@ class Kills(JobTest):
             status = job.wait_whole(workers, status["step"] + 2)
             pids = {r: ranks_of(status)[r]["pid"] for r in survivors}
             self.assertEqual(pids, survivors, f"survivors' pids after a loss of kind {kind}")
-        job.finishes()
+        self.ends_undisturbed(job, folder)
         job.recovered_in_place(losses)
-        self.assertEqual(self.digest(folder), self.reference(steps))
 
     def test_one_host(self):
         self.torment(4, LOSSES)

@@ -150,6 +150,7 @@ static void test_nobody_there(void **state)
     struct router router;
     struct link *link = fixture_link(&secret, 7);
     Rk__Envelope *envelope = NULL;
+    uint64_t host;
 
     (void)state;
     assert_false(link_up(link));
@@ -159,14 +160,17 @@ static void test_nobody_there(void **state)
     router = router_open(&secret, dup(fd));
     wait_until(link_up(link));
     router_close(&router);
-    wait_until(!link_up(link));
-    assert_int_equal(fixture_hello(link, 1), RK_EAGENT);
+    /* The link may have come up once more before the router was gone. */
+    wait_until(!link_up(link) && fixture_hello(link, 1) == RK_EAGENT);
     router = router_open(&secret, dup(fd));
     wait_until(link_up(link));
     assert_int_equal(fixture_hello(link, 3), 0);
-    wait_until(router_take(&router, 7, &envelope));
-    assert_int_equal(envelope->hello->host, 3);
-    wire_free(envelope);
+    do {
+        wait_until(router_take(&router, 7, &envelope));
+        host = envelope->hello->host;
+        wire_free(envelope);
+    } while (host == 1);
+    assert_int_equal(host, 3);
     link_close(link, 0);
     router_close(&router);
     close(fd);
