@@ -55,12 +55,12 @@ void finish_hurry(struct core *core)
         core->grace = core->time + GRACE * core->config.silence;
 }
 
+/* Who is ready but was in no generation has no part in the end, and is not waited for. */
 bool finish_over(struct core *core)
 {
-    uint32_t alive = core->count[CORE_RANK_READY] + core->count[CORE_RANK_MEMBER];
     bool late = core->time >= core->grace;
 
-    if ((alive && !late) || !checkpoint_final(core))
+    if ((core->count[CORE_RANK_MEMBER] && !late) || !checkpoint_final(core))
         return false;
     return core->count[CORE_RANK_LEFT] == 0 || late;
 }
