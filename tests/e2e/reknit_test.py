@@ -283,7 +283,7 @@ class JobTest(unittest.TestCase):
             return not left
 
         with contextlib.suppress(AssertionError):
-            wait_for(clean, "nothing left", 5)
+            wait_for(clean, "nothing left", 20)
         self.assertEqual(left, [], "left behind")
         for name in os.listdir(self.folder):
             if name.startswith("sanitizer"):

@@ -126,7 +126,7 @@ class Hosts(JobTest):
         status = job.wait_whole(4, 10)
         second = list(self.names.values())[1]
         ip("-n", second, "link", "set", "veth0", "down")
-        job.wait_event("worker_lost", deadline=15)
+        job.wait_event("worker_lost")
         job.wait_step(status["step"] + 5)
         self.ends_well(job, folder)
 
