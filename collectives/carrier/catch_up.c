@@ -24,9 +24,33 @@ static int result_send(struct talk *talk, uint32_t host, bool *moved, struct rk_
     memcpy(packet->payload, arena_result(talk->arena) + to->caught_up,
            packet->header.count * sizeof(float));
     to->caught_up += packet->header.count;
-    if (to->caught_up == talk->elements)
-        to->lags = false;
+    to->sent_result = to->caught_up == talk->elements;
     return talk_send(talk, host, moved, why);
+}
+
+/* Says to `host` that what we lacked is here. */
+static int whole_send(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why)
+{
+    struct packet *packet = wires_slot(talk->wires, talk->host[host].peer);
+
+    if (packet == NULL)
+        return 0;
+    talk_head(talk, packet, PACKET_WHOLE);
+    talk->host[host].told_whole = true;
+    return talk_send(talk, host, moved, why);
+}
+
+/* What of the results is to be said to `host` now. */
+static int results_say(struct talk *talk, uint32_t host, bool *moved, struct rk_why *why)
+{
+    const struct talk_host *self = &talk->host[talk->plan.host_index];
+    const struct talk_host *to = &talk->host[host];
+
+    if (talk->giver == talk->plan.host_index && to->lags && !to->sent_result)
+        return result_send(talk, host, moved, why);
+    if (talk->lagged && !self->lags && !to->told_whole)
+        return whole_send(talk, host, moved, why);
+    return 0;
 }
 
 int catch_up_results(struct talk *talk, bool *moved, struct rk_why *why)
@@ -34,12 +58,12 @@ int catch_up_results(struct talk *talk, bool *moved, struct rk_why *why)
     uint32_t self = talk->plan.host_index;
     bool waits = talk->host[self].lags;
 
-    for (uint32_t h = 0; talk->giver == self && h < talk->plan.hosts; h++) {
-        int rc = talk->host[h].lags ? result_send(talk, h, moved, why) : 0;
+    for (uint32_t h = 0; h < talk->plan.hosts; h++) {
+        int rc = h == self ? 0 : results_say(talk, h, moved, why);
 
         if (rc != 0)
             return rc;
-        waits |= talk->host[h].lags;
+        waits |= talk->host[h].lags || (h != self && talk->lagged && !talk->host[h].told_whole);
     }
     if (waits)
         return 0;
@@ -70,6 +94,16 @@ int catch_up_result(struct talk *talk, uint32_t host, const struct packet *packe
         self->lags = false;
         arena_complete(talk->arena, talk->step - 1);
     }
+    return 1;
+}
+
+int catch_up_whole(struct talk *talk, uint32_t host, struct rk_why *why)
+{
+    if (talk->phase == TALK_MEET)
+        return 0;
+    if (talk->phase != TALK_RESULTS || !talk->host[host].lags)
+        return rk_fail(why, RK_EPROTO, "host %u has the result twice", host);
+    talk->host[host].lags = false;
     return 1;
 }
 

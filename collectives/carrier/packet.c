@@ -6,6 +6,8 @@ uint64_t packet_payload_bytes(const struct packet_header *header)
     switch (header->kind) {
     case PACKET_HELLO:
         return sizeof(struct packet_hello);
+    case PACKET_WHOLE:
+        return 0;
     case PACKET_STATE:
         return header->count;
     case PACKET_READY:

@@ -4,6 +4,7 @@
  *
  *   HELLO    once for each word, to all: who I am under it and how far my host is
  *   RESULT   the sum of the last finished step, for hosts that lack it
+ *   WHOLE    that result, which I lacked, is whole here now, to all
  *   STATE    the snapshot of the step that is dealt, for hosts that must take it
  *   READY    my ranks are in a step and have finished those before; the payload lists the nodes
  *            with which they will end it
@@ -24,6 +25,7 @@
 enum packet_kind {
     PACKET_HELLO = 1,
     PACKET_RESULT,
+    PACKET_WHOLE,
     PACKET_STATE,
     PACKET_READY,
     PACKET_PART,

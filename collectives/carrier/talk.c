@@ -203,6 +203,7 @@ static int meet_end(struct talk *talk, struct rk_why *why)
     free(host);
     if (rc != 0)
         return rc;
+    talk->lagged = talk->host[talk->plan.host_index].lags;
     talk->step = progress.step;
     talk->giver = progress.giver;
     talk->phase = TALK_RESULTS;
@@ -255,6 +256,8 @@ static int use_packet(struct talk *talk, uint32_t peer, const struct packet *pac
     switch (header->kind) {
     case PACKET_RESULT:
         return catch_up_result(talk, host, packet, why);
+    case PACKET_WHOLE:
+        return catch_up_whole(talk, host, why);
     case PACKET_STATE:
         return catch_up_snapshot(talk, host, packet, why);
     default:

@@ -1,7 +1,8 @@
 /* One plan, served: what a carrier does from a go to the next freeze.
  *
  *   MEET      waits for the layout, says HELLO to all, hears theirs
- *   RESULTS   the result of the last finished step goes to the hosts that lack it
+ *   RESULTS   the result of the last finished step goes to the hosts that lack it, and they say to
+ *             all when they have it
  *   STATE     the snapshot of the step that is dealt goes to the hosts that must take it
  *   RANKS     waits until the local ranks know with which nodes they will end the step
  *   STEP      exchanges the step, bucket by bucket as they become ready; then RANKS again
@@ -30,7 +31,10 @@
  *   T6  a sum has the same bits on all hosts: it is made by one of them, or by all from the same
  *       numbers in the same order (of its own parts too a host takes what it sent)
  *   T7  a step is said to be complete when the result is whole and all parts have left: from then
- *       on the ranks overwrite their partial sums */
+ *       on the ranks overwrite their partial sums
+ *   T8  no state of a step leaves before the result of the step before it is whole wherever it was
+ *       lacking: else, if all who had that result died now, a new host could be at a step that
+ *       nobody can bring the others to */
 #ifndef RK_COLLECTIVES_CARRIER_TALK_H
 #define RK_COLLECTIVES_CARRIER_TALK_H
 
@@ -46,7 +50,9 @@ struct talk_host {
     uint32_t peer; /* place in the job; of self: unused */
     bool met;
     struct packet_hello hello;
-    bool lags;
+    bool lags;          /* it lacks the result, as far as it has said */
+    bool sent_result;   /* all of it was sent to it */
+    bool told_whole;    /* WHOLE was sent to it */
     uint64_t caught_up; /* elements or bytes of a catch-up sent to it */
     /* of the step in hand */
     bool ready;
@@ -71,6 +77,7 @@ struct talk {
     uint64_t elements; /* of the gradient vector */
     uint64_t state_bytes;
     uint32_t giver; /* of the result; plan.hosts: nobody */
+    bool lagged;    /* this host lacked the result */
     uint64_t taken; /* elements or bytes of a catch-up received */
     int taking;     /* the snapshot being written, or negative */
     bool receiving; /* a catch-up has begun to arrive */
@@ -145,6 +152,7 @@ bool give_waits_here(const struct talk *talk);
 /* Uses a packet of the plan's word.  1: done with it; 0: not yet; or an error. */
 int catch_up_result(struct talk *talk, uint32_t host, const struct packet *packet,
                     struct rk_why *why);
+int catch_up_whole(struct talk *talk, uint32_t host, struct rk_why *why);
 int catch_up_snapshot(struct talk *talk, uint32_t host, const struct packet *packet,
                       struct rk_why *why);
 int exchange_packet(struct talk *talk, uint32_t host, const struct packet *packet,
