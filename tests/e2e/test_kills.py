@@ -3,10 +3,11 @@ state at the end is that of an undisturbed run.  REKNIT_SOAK=1: 1,000 kills agai
 import itertools
 import os
 import random
+import signal
 import time
 import unittest
 
-from reknit_test import (DEADLINE, SANITIZED, JobTest, chargpt, is_running, kill, process_state,
+from reknit_test import (SANITIZED, JobTest, chargpt, is_running, kill, process_state,
                          program, ranks_of)
 
 SEED = int(os.environ.get("REKNIT_SEED", "1"))
@@ -87,7 +88,7 @@ class Kills(JobTest):
     def storm(self, kills, *options, memory="own"):
         """Kills at random moments, whoever lives; sumcheck compares each sum with a serial one."""
         job = self.job("--workers", "4", "--max-restarts", str(kills * 4), *options, "--",
-                       program("sumcheck"), "--steps", str(kills * 100), "--grad-kb", "256",
+                       program("sumcheck"), "--steps", "1000000", "--grad-kb", "256",
                        "--pace-us", "4000", "--verify-state", "--memory", memory)
         done = 0
         while done < kills and job.process.poll() is None:
@@ -99,7 +100,9 @@ class Kills(JobTest):
                 done += 1
             time.sleep(self.random.uniform(0, 0.15))
         self.assertEqual(done, kills, f"the job ended before {kills} kills\n{job.output()}")
-        self.assertEqual(job.wait(max(DEADLINE, kills)), 0, job.output())
+        job.wait_whole(4, job.wait_step(0)["step"] + 2)
+        kill(job.process.pid, number=signal.SIGTERM)
+        job.finishes(143)
         self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
 
     def test_storm(self):
