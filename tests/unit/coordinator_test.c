@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #define WORKERS 2u
+#define LIVES 2u /* coordinators, one after the other */
 #define LAUNCHER_ID 1000u
 #define CLIENT_ID 2000u
 
@@ -31,7 +32,9 @@ struct stage {
     char checkpoints[96];
     struct secret secret;
     int listen_fd;
-    pid_t coordinator;
+    pid_t life[LIVES]; /* 0: over */
+    int begin[LIVES];  /* written to when it shall begin */
+    uint32_t lives;    /* begun so far */
     struct link *launcher;
     bool launcher_greeted;
     struct fake fake[WORKERS];
@@ -74,7 +77,6 @@ static void run_child(const struct stage *stage)
                     NULL};
     int memory;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (secret_to_fd(&stage->secret, true, &memory, NULL) != 0)
         _exit(99);
     snprintf(secret, sizeof secret, "fd:%d", memory);
@@ -82,12 +84,40 @@ static void run_child(const struct stage *stage)
     _exit(command_coordinator((int)(sizeof argv / sizeof argv[0]) - 1, argv));
 }
 
+/* All are forked before this process has threads: a child of one that has may find a lock of the
+ * allocator taken for ever. */
+static void fork_coordinator(struct stage *stage, uint32_t n)
+{
+    int ends[2];
+    char word;
+
+    assert_int_equal(pipe(ends), 0);
+    stage->life[n] = fork();
+    assert_true(stage->life[n] >= 0);
+    if (stage->life[n] == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(ends[1]);
+        if (read(ends[0], &word, 1) != 1)
+            _exit(99);
+        run_child(stage);
+    }
+    close(ends[0]);
+    stage->begin[n] = ends[1];
+}
+
 static void start_coordinator(struct stage *stage)
 {
-    stage->coordinator = fork();
-    assert_true(stage->coordinator >= 0);
-    if (stage->coordinator == 0)
-        run_child(stage);
+    assert_true(stage->lives < LIVES);
+    assert_int_equal(write(stage->begin[stage->lives++], "", 1), 1);
+}
+
+static void end_life(struct stage *stage, uint32_t n)
+{
+    if (stage->life[n] > 0) {
+        kill(stage->life[n], SIGKILL);
+        waitpid(stage->life[n], NULL, 0);
+    }
+    stage->life[n] = 0;
 }
 
 static int set_up(void **state)
@@ -99,6 +129,8 @@ static int set_up(void **state)
     snprintf(stage->checkpoints, sizeof stage->checkpoints, "%s/checkpoints", stage->folder);
     stage->listen_fd = fixture_listen(&stage->secret);
     stage->outcome = -1;
+    for (uint32_t n = 0; n < LIVES; n++)
+        fork_coordinator(stage, n);
     start_coordinator(stage);
     stage->launcher = fixture_link(&stage->secret, LAUNCHER_ID);
     *state = stage;
@@ -117,9 +149,9 @@ static int tear_down(void **state)
 {
     struct stage *stage = *state;
 
-    if (stage->coordinator > 0) {
-        kill(stage->coordinator, SIGKILL);
-        waitpid(stage->coordinator, NULL, 0);
+    for (uint32_t n = 0; n < LIVES; n++) {
+        end_life(stage, n);
+        close(stage->begin[n]);
     }
     for (uint32_t i = 0; i < WORKERS; i++)
         link_close(stage->fake[i].link, 0);
@@ -445,9 +477,11 @@ static bool has_committed(struct stage *stage)
 
 static bool coordinator_ended(struct stage *stage, int *status)
 {
-    if (waitpid(stage->coordinator, status, WNOHANG) != stage->coordinator)
+    pid_t *last = &stage->life[LIVES - 1];
+
+    if (waitpid(*last, status, WNOHANG) != *last)
         return false;
-    stage->coordinator = 0;
+    *last = 0;
     return true;
 }
 
@@ -468,8 +502,7 @@ static void test_whole_life(void **state)
     json_decref(status);
 
     /* Killed, and started again on the same socket: it goes on in the same generation. */
-    kill(stage->coordinator, SIGKILL);
-    waitpid(stage->coordinator, NULL, 0);
+    end_life(stage, 0);
     start_coordinator(stage);
     wait_until(turn(stage) && is_running(stage));
     status = ask(stage, RK__VERB__VERB_STATUS);
