@@ -40,9 +40,9 @@ uint32_t slice_packet_count(uint32_t vectors, uint32_t size);
 
 /* How far the hosts are.  The step to go on with is the furthest; `giver` has the result of the
  * step before it and those with lags[h] lack it.  Who came when that step was over is past it
- * without having its result.  Hosts that are further from `deal_step` than a
- * rank can be count as at `deal_step`; one that takes the state for a new rank may yet have ranks
- * that wait for the result. */
+ * without having its result.  Hosts that are further from `deal_step` than a rank can be count as
+ * at `deal_step`; one that takes the state for a new rank may yet have ranks that wait for the
+ * result. */
 struct progress {
     uint64_t step;
     uint32_t giver; /* hosts: nobody needs to give */
