@@ -14,7 +14,7 @@
 #include <sys/types.h>
 
 #define STAGE_WORKERS 4
-#define STAGE_WAIT_MS 20000
+#define STAGE_WAIT_MS 60000
 
 struct stage_worker {
     pid_t warden; /* 0: none, or collected */
