@@ -293,7 +293,10 @@ uint32_t core_carrier_place(const struct core *core, struct rk_host_id host)
 
 /* ---- losses ---------------------------------------------------------------------------------- */
 
-/* The next generation gets other carriers: at once where some stand by, or for the first tries; a
+/* Its carriers that are left are killed before anybody is asked to stand still: MPI may hold one
+ * whose peer has died in a loop in which it hears nothing (seen with btl tcp of 4.1.4).
+ *
+ * The next generation gets other carriers: at once where some stand by, or for the first tries; a
  * cut network must not cost a launch, and a generation, every moment.  Tries without a step in
  * between are paid for, so that they come to an end. */
 static void serving_lost(struct core *core, enum launch_event event)
@@ -302,6 +305,7 @@ static void serving_lost(struct core *core, enum launch_event event)
 
     if (!launch_move(core, serving(core), event))
         return;
+    say(core, NULL);
     core->carrier_again = core->time;
     if (core->state != CORE_JOB_RUNNING)
         return;

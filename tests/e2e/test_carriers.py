@@ -1,10 +1,11 @@
 """kill -9 of carriers between virtual hosts, of mpirun and of a host: those that stand by take
 over, no step is lost, no rank is started anew, and the state at the end is that of an undisturbed
 run."""
+import signal
 import unittest
 
-from reknit_test import (JobTest, chargpt, kill, processes_of, processes_with, ranks_of,
-                         wait_for)
+from reknit_test import (JobTest, chargpt, kill, process_state, processes_of, processes_with,
+                         ranks_of, wait_for)
 
 PACE = 10
 
@@ -73,6 +74,20 @@ class Carriers(JobTest):
 
     def test_mpirun_lost(self):
         self.lose(lambda job, status: mpirun_of(job, status["carriers"][0]["job"]))
+
+    def test_carrier_hears_nothing(self):
+        """One that does not stand still when a rank, or the carrier of the other host, is lost is
+        killed, and holds nobody up."""
+        job, folder = self.start(2)
+        for n, lost in enumerate(("rank", "carrier")):
+            status = self.wait_standby(job, 2, job.wait_step(0)["step"] + 2)
+            silent, other = (c["pid"] for c in status["carriers"])
+            kill(silent, number=signal.SIGSTOP)
+            kill(ranks_of(status)[0]["pid"] if lost == "rank" else other)
+            job.wait_event("recovered", n + 1)
+            wait_for(lambda pid=silent: not process_state(pid), "its end")
+        self.wait_standby(job, 2, job.wait_step(0)["step"] + 2)
+        self.ends_well(job, folder)
 
     def test_standby_lost(self):
         """Nothing stops, and others stand by."""

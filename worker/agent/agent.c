@@ -317,6 +317,7 @@ static void agent_turn(struct agent *agent)
     take_events(agent);
     fence_look(agent);
     freeze_check(agent);
+    children_tidy(agent);
     say_what_is_due(agent);
 }
 

@@ -258,6 +258,7 @@ static void accept_carrier(struct agent *agent, struct peer *peer)
 
     peer->kind = PEER_CARRIER;
     agent->carrier = peer;
+    agent->freeze.carrier_until = agent->now + agent->silence_ns / 2;
     atomic_store(&block->ack_word, 0);
     if (peer_say(agent, peer, LOCAL_STARTED) == 0)
         rk_info("carrier of job %u serves, pid %d", peer->job, (int)peer->pid);
@@ -349,6 +350,13 @@ void carrier_lost(struct agent *agent, struct peer *peer)
 {
     (void)agent;
     kill_peer(peer);
+}
+
+void carrier_give_up(struct agent *agent)
+{
+    rk_warn("the carrier, pid %d, does not stand still; it is killed", (int)agent->carrier->pid);
+    agent->freeze.carrier_until = UINT64_MAX;
+    kill_peer(agent->carrier);
 }
 
 bool carrier_acked(const struct agent *agent, rk_word word)

@@ -1,8 +1,15 @@
 /* Children of the agent that are not ranks: mpirun and orted of the carriers, writers and loaders
  * of checkpoints.  Each runs in a session of its own; when it ends, what is left of the session is
- * killed before the next thing is done. */
+ * killed, and its folder is removed.
+ *
+ * Both take milliseconds, in which the agent does nothing else: every process of the machine is
+ * looked at, and MPI leaves large files.  Those of mpirun and its daemons end when carriers are
+ * lost, just when the job waits for this agent to go on with others; so theirs is put off until
+ * the next step is long done.  Until then they are not collected, so that their numbers name
+ * their sessions and nothing else. */
 #include "worker/agent/state.h"
 
+#include "common/clock.h"
 #include "worker/agent/process.h"
 
 #include <dirent.h>
@@ -16,9 +23,47 @@
 #include <unistd.h>
 
 #define MOST_DEPTH 16
+#define TIDY_AFTER_NS RK_S
+
+static void collect(struct child *child)
+{
+    process_kill_session(child->pid);
+    waitpid(child->pid, NULL, 0);
+    child->gone = true;
+}
+
+static void tidy(struct child *child)
+{
+    collect(child);
+    child_free(child);
+}
+
+void children_tidy(struct agent *agent)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
+        struct child *child = &agent->child[i];
+
+        if (child->ended && (agent->end != AGENT_RUNS || child->tidy_at <= agent->now))
+            tidy(child);
+    }
+}
+
+/* Where there is no room for another child, makes it. */
+static void tidy_when_full(struct agent *agent)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
+        if (agent->child[i].kind == CHILD_NONE)
+            return;
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
+        if (agent->child[i].ended) {
+            tidy(&agent->child[i]);
+            return;
+        }
+}
 
 struct child *child_new(struct agent *agent, enum child_kind kind)
 {
+    tidy_when_full(agent);
     for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
         struct child *child = &agent->child[i];
 
@@ -40,12 +85,13 @@ void child_free(struct child *child)
     free(child->data);
     child->data = NULL;
     child->kind = CHILD_NONE;
+    child->ended = false;
 }
 
 void child_kill(struct child *child)
 {
     if (child->kind != CHILD_NONE && !child->gone)
-        process_kill_session(child->pid);
+        kill(-child->pid, SIGKILL); /* its group; the rest of its session when it has ended */
 }
 
 bool children_alive(const struct agent *agent)
@@ -62,18 +108,25 @@ void children_kill(struct agent *agent)
         child_kill(&agent->child[i]);
 }
 
-static void finish(struct agent *agent, struct child *child)
+static void on_storage_ended(struct agent *agent, struct child *child)
 {
-    if (child->kind == CHILD_WRITER || child->kind == CHILD_LOADER) {
-        storage_report(agent, child); /* what is still in its pipe */
-        storage_done(agent, child);
-    } else if (agent->end == AGENT_RUNS && carriers_wanted(agent, child->job)) {
+    collect(child);
+    storage_report(agent, child); /* what is still in its pipe */
+    storage_done(agent, child);
+    child_free(child);
+}
+
+static void on_launcher_ended(struct agent *agent, struct child *child)
+{
+    if (agent->end == AGENT_RUNS && carriers_wanted(agent, child->job)) {
         char why[CARRIER_WORDS];
 
         carriers_last_words(agent, child, why);
         say_carrier_lost(agent, child->job, child->pid, why);
     }
-    child_free(child);
+    watch_drop(agent, &child->alive);
+    child->ended = true;
+    child->tidy_at = agent->now + TIDY_AFTER_NS;
 }
 
 static void on_ended(struct agent *agent, struct watch *watch, uint32_t events)
@@ -85,11 +138,10 @@ static void on_ended(struct agent *agent, struct watch *watch, uint32_t events)
     if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
         info.si_pid == 0)
         return;
-    /* While it is not collected, its number names its session and nothing else. */
-    process_kill_session(child->pid);
-    waitpid(child->pid, NULL, 0);
-    child->gone = true;
-    finish(agent, child);
+    if (child->kind == CHILD_WRITER || child->kind == CHILD_LOADER)
+        on_storage_ended(agent, child);
+    else
+        on_launcher_ended(agent, child);
 }
 
 int child_watch(struct child *child, pid_t pid, int pidfd)

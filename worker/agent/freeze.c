@@ -59,6 +59,7 @@ static void tell_ranks(struct agent *agent)
     fence_sweep(agent);
     atomic_store_explicit(&block_of(agent)->freeze_word, freeze->word, memory_order_release);
     freeze->stored = true;
+    freeze->carrier_until = agent->now + agent->silence_ns / 2;
     arena_ring(&agent->arena);
 }
 
@@ -84,8 +85,11 @@ void freeze_check(struct agent *agent)
     for (uint32_t i = 0; i < agent->options->slots; i++)
         if (!stands_still(agent, &agent->rank[i]))
             return;
-    if (!carrier_acked(agent, freeze->word))
+    if (!carrier_acked(agent, freeze->word)) {
+        if (agent->now >= freeze->carrier_until)
+            carrier_give_up(agent);
         return;
+    }
     freeze->acked = true;
     say_freeze_ack(agent);
 }

@@ -171,7 +171,7 @@ static size_t fill_carriers(struct agent *agent)
         carrier->job = standby ? agent->standby_job : agent->carrier_job;
         carrier->standby = standby != 0;
         for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
-            carrier->runs |= agent->child[i].kind == CHILD_MPIRUN && !agent->child[i].gone &&
+            carrier->runs |= agent->child[i].kind == CHILD_MPIRUN && !agent->child[i].ended &&
                              agent->child[i].job == carrier->job;
         for (uint32_t i = 0; i < AGENT_PEERS; i++) {
             const struct peer *peer = &agent->peer[i];

@@ -115,6 +115,8 @@ struct child {
     struct watch alive;
     uint32_t job; /* mpirun, orted */
     char folder[AGENT_PATH];
+    bool ended; /* mpirun, orted: not collected yet, see children.c */
+    uint64_t tidy_at;
 
     struct watch report; /* writer, loader: a pipe */
     bool gone;
@@ -138,9 +140,10 @@ struct fence_target {
 };
 
 struct freeze {
-    rk_word word; /* newest seen */
-    bool stored;  /* what is out is dead, ranks have been told */
-    bool acked;   /* the coordinator has been told */
+    rk_word word;           /* newest seen */
+    bool stored;            /* what is out is dead, ranks have been told */
+    bool acked;             /* the coordinator has been told */
+    uint64_t carrier_until; /* by then the carrier stands still or is killed */
     uint64_t fenced[ARENA_AGENTS];
     uint32_t fenced_count;
     struct fence_target target[AGENT_FENCES];
@@ -333,15 +336,19 @@ void carriers_rsh_done(struct agent *agent, uint64_t request, int code, const ch
 void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job, uint64_t place);
 void carrier_lost(struct agent *agent, struct peer *peer);
 bool carrier_acked(const struct agent *agent, rk_word word);
+/* Kills the carrier that does not acknowledge: one in a loop inside MPI hears nothing. */
+void carrier_give_up(struct agent *agent);
 /* Whether `pid` runs below an mpirun or orted of ours. */
 bool carriers_own(const struct agent *agent, pid_t pid);
 
 /* children.c */
 struct child *child_new(struct agent *agent, enum child_kind kind);
-/* Kills it and all of its session. */
+/* Kills it and its process group; what else is in its session goes when it has ended. */
 void child_kill(struct child *child);
 bool children_alive(const struct agent *agent);
 void children_kill(struct agent *agent);
+/* Does what was put off when children ended. */
+void children_tidy(struct agent *agent);
 /* Starts watching a child that was spawned. */
 int child_watch(struct child *child, pid_t pid, int pidfd);
 void child_free(struct child *child);

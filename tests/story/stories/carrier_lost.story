@@ -23,6 +23,7 @@ ack w1 w2
 carrier_up w1 w2 job 1
 step w1 w2 to 1
 carrier_lost w2 job 1
+  carriers 0
   freeze 1.2
 carrier_lost w1 job 1
 ack w1 w2 at 4

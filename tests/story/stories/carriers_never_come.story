@@ -21,6 +21,7 @@ ack w1 w2
   go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 +800 tick
+  carriers 0
   freeze 1.2
 ack w1 w2
   record
@@ -28,6 +29,7 @@ ack w1 w2
   go 1.2 step 0 world 2 hosts 2 lineage 1.1 state h1 carriers 2
   note generation_started workers 2 world 2
 +800 tick
+  carriers 0
   freeze 1.3
 ack w1 w2
   record
@@ -35,6 +37,7 @@ ack w1 w2
   go 1.3 step 0 world 2 hosts 2 lineage 1.1 state h1 carriers 3
   note generation_started workers 2 world 2
 +800 tick
+  carriers 0
   freeze 1.4
 ack w1 w2
   record
@@ -42,6 +45,7 @@ ack w1 w2
   go 1.4 step 0 world 2 hosts 2 lineage 1.1 state h1 carriers 4
   note generation_started workers 2 world 2
 +800 tick
+  carriers 0
   note carriers_delayed 4 after 4 tries, 250 ms
   record
 +250 tick
@@ -52,6 +56,7 @@ ack w1 w2
   go 1.5 step 0 world 2 hosts 2 lineage 1.1 state h1 carriers 5
   note generation_started workers 2 world 2
 +800 tick
+  carriers 0
   note carriers_delayed 5 after 5 tries, 500 ms
   record
 +400 tick
@@ -67,6 +72,7 @@ step w1 w2 to 1
   note recovered in_place losses 0 lost 0 carriers relaunch
   record
 carrier_lost w1 job 6
+  carriers 0
   freeze 1.7
 ack w1 w2
   record

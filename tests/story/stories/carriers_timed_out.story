@@ -23,6 +23,7 @@ ack w1 w2
 carrier_up w1 job 1
 +500 beat w1 w2
 +300 tick
+  carriers 0
   freeze 1.2
 ack w1 w2
   record

@@ -29,6 +29,7 @@ carrier_up w1 job 2 standby
 carrier_up w2 job 2 standby runs
 carrier_lost w1 job 2 standby
 carrier_lost w2 job 1
+  carriers 0 standby 2
   freeze 1.2
 ack w1 w2 at 4
   record

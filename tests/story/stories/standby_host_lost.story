@@ -33,6 +33,7 @@ step w1 w2 w3 to 1
 carrier_up w1 w2 job 2 of 3 standby
 carrier_up w3 job 2 of 3 standby runs
 close w2 ended
+  carriers 0 standby 2
   freeze 1.2
   record
   launch t18 place 1
@@ -49,6 +50,7 @@ step w1 w3 to 5
   carriers 2 standby 3 by w1
 carrier_up w1 w3 job 3 of 2 standby
 carrier_lost w3 job 2
+  carriers 0 standby 3
   freeze 1.3
 ack w1 w3 at 6
   carriers 3

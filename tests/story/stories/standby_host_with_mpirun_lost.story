@@ -33,6 +33,7 @@ step w1 w2 w3 to 1
 carrier_up w1 w2 job 2 of 3 standby
 carrier_up w3 job 2 of 3 standby runs
 close w3 ended
+  carriers 0 standby 2
   carriers 0
   freeze 1.2
   record

@@ -35,6 +35,7 @@ carrier_lost w2 job 2 standby
 carrier_up w1 job 3 standby
 carrier_up w2 job 3 standby runs
 carrier_lost w1 job 1
+  carriers 0 standby 3
   freeze 1.2
 ack w1 w2 at 4
   carriers 3

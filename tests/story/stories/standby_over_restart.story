@@ -34,6 +34,7 @@ hello w1 w2
   welcome w2
   carriers 1 standby 2
 carrier_lost w1 job 1
+  carriers 0 standby 2
   freeze 2.2
 ack w1 w2 at 5
   carriers 2

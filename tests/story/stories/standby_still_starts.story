@@ -27,6 +27,7 @@ step w1 w2 to 1
   carriers 1 standby 2 by w2
 carrier_up w1 job 2 standby
 carrier_lost w2 job 1
+  carriers 0 standby 2
   freeze 1.2
 ack w1 w2 at 4
   carriers 2

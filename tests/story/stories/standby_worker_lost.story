@@ -38,6 +38,7 @@ step w1 w2 w3 w4 to 1
 carrier_up w2 job 2 standby
 carrier_up w4 job 2 standby runs
 close w1 ended
+  carriers 0 standby 2
   freeze 1.2
   record
   launch t17 place 0
@@ -54,6 +55,7 @@ step w2 w3 w4 to 5
   carriers 2 standby 3 by w2
 close w4 ended
   carriers 2
+  carriers 0
   freeze 1.3
   record
   launch t20 place 3
