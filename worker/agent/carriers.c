@@ -252,13 +252,18 @@ bool carriers_wanted(const struct agent *agent, uint32_t job)
            (job == agent->carrier_job || job == agent->standby_job || job > agent->newest_job);
 }
 
+void carrier_expect(struct agent *agent)
+{
+    agent->freeze.carrier_until = agent->now + agent->silence_ns / 2;
+}
+
 static void accept_carrier(struct agent *agent, struct peer *peer)
 {
     struct arena_carrier *block = &agent->arena.header->carrier;
 
     peer->kind = PEER_CARRIER;
     agent->carrier = peer;
-    agent->freeze.carrier_until = agent->now + agent->silence_ns / 2;
+    carrier_expect(agent);
     atomic_store(&block->ack_word, 0);
     if (peer_say(agent, peer, LOCAL_STARTED) == 0)
         rk_info("carrier of job %u serves, pid %d", peer->job, (int)peer->pid);

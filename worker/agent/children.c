@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define MOST_DEPTH 16
-#define TIDY_AFTER_NS RK_S
+#define TIDY_AFTER_NS RK_S /* longer than a recovery over carriers that stood by */
 
 static void collect(struct child *child)
 {
@@ -48,32 +48,29 @@ void children_tidy(struct agent *agent)
     }
 }
 
-/* Where there is no room for another child, makes it. */
-static void tidy_when_full(struct agent *agent)
+/* A place for a child, that of one that waits to be tidied if need be; NULL: there is none. */
+static struct child *find_place(struct agent *agent)
 {
     for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
         if (agent->child[i].kind == CHILD_NONE)
-            return;
+            return &agent->child[i];
     for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
         if (agent->child[i].ended) {
             tidy(&agent->child[i]);
-            return;
+            return &agent->child[i];
         }
+    return NULL;
 }
 
 struct child *child_new(struct agent *agent, enum child_kind kind)
 {
-    tidy_when_full(agent);
-    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
-        struct child *child = &agent->child[i];
+    struct child *child = find_place(agent);
 
-        if (child->kind != CHILD_NONE)
-            continue;
-        *child = (struct child){.kind = kind, .agent = agent, .alive.fd = -1, .report.fd = -1};
-        child->began = agent->now;
-        return child;
-    }
-    return NULL;
+    if (child == NULL)
+        return NULL;
+    *child = (struct child){.kind = kind, .agent = agent, .alive.fd = -1, .report.fd = -1};
+    child->began = agent->now;
+    return child;
 }
 
 void child_free(struct child *child)
@@ -90,7 +87,7 @@ void child_free(struct child *child)
 
 void child_kill(struct child *child)
 {
-    if (child->kind != CHILD_NONE && !child->gone)
+    if (child->kind != CHILD_NONE && !child->gone && child->pid > 1) /* 0 and -1 name others */
         kill(-child->pid, SIGKILL); /* its group; the rest of its session when it has ended */
 }
 

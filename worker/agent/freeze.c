@@ -59,7 +59,7 @@ static void tell_ranks(struct agent *agent)
     fence_sweep(agent);
     atomic_store_explicit(&block_of(agent)->freeze_word, freeze->word, memory_order_release);
     freeze->stored = true;
-    freeze->carrier_until = agent->now + agent->silence_ns / 2;
+    carrier_expect(agent);
     arena_ring(&agent->arena);
 }
 

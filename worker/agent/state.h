@@ -336,7 +336,9 @@ void carriers_rsh_done(struct agent *agent, uint64_t request, int code, const ch
 void carrier_attach(struct agent *agent, struct peer *peer, uint32_t job, uint64_t place);
 void carrier_lost(struct agent *agent, struct peer *peer);
 bool carrier_acked(const struct agent *agent, rk_word word);
-/* Kills the carrier that does not acknowledge: one in a loop inside MPI hears nothing. */
+/* From now on the carrier has half a silence to acknowledge a freeze. */
+void carrier_expect(struct agent *agent);
+/* It has not: one in a loop inside MPI hears nothing.  Kills it; others take over. */
 void carrier_give_up(struct agent *agent);
 /* Whether `pid` runs below an mpirun or orted of ours. */
 bool carriers_own(const struct agent *agent, pid_t pid);
