@@ -73,6 +73,17 @@ static json_t *rank_json(const struct core_plan *plan, const struct core_rank_st
     return object;
 }
 
+/* The steps whose state lies in the memory of a worker's host, whoever of its ranks dies. */
+static json_t *snapshots_json(const struct core_worker_status *status)
+{
+    json_t *steps = json_array();
+
+    for (uint32_t k = 0; k < 2; k++)
+        if (status->snapshot_step[k] != CORE_NONE)
+            json_array_append_new(steps, json_integer((json_int_t)status->snapshot_step[k]));
+    return steps;
+}
+
 static json_t *worker_json(const struct core_plan *plan, const struct core_worker_view *view,
                            const struct worker_info *worker)
 {
@@ -90,6 +101,7 @@ static json_t *worker_json(const struct core_plan *plan, const struct core_worke
         json_object_set_new(object, "pid", json_integer(worker->pid));
         json_object_set_new(object, "warden_pid", json_integer(worker->warden_pid));
         json_object_set_new(object, "address", json_text(worker->address));
+        json_object_set_new(object, "snapshots", snapshots_json(&view->status));
         for (uint32_t slot = 0; slot < view->status.slots && slot < RK_MAX_SLOTS; slot++)
             if (view->status.rank[slot].rank != CORE_NO_RANK)
                 json_array_append_new(ranks,

@@ -156,7 +156,7 @@ int core_new(const struct core_config *config, const struct core_record *record,
     core->plan.state_host = core->load.worker = core->load.host = NONE;
     core->plan.stop_at = CORE_NONE;
     core->fatal_rank = CORE_NO_RANK;
-    core->end_step = core->grace = core->ready_since = CORE_NONE;
+    core->end_step = core->grace = core->ready_since = core->load_until = CORE_NONE;
     core->state = CORE_JOB_GATHERING;
     checkpoint_init(core);
     if (!core_allocate(core)) {
@@ -372,6 +372,15 @@ static uint64_t deadline_places(const struct core *core)
     return deadline;
 }
 
+static uint64_t deadline_formed(const struct core *core)
+{
+    uint64_t deadline = CORE_NONE;
+
+    if (core->ready_since != CORE_NONE && !core->ending)
+        deadline = core->ready_since + form_settle(core);
+    return core->load.waits ? sooner(deadline, core->load_until) : deadline;
+}
+
 static uint64_t deadline_job(const struct core *core)
 {
     switch (core->state) {
@@ -392,9 +401,7 @@ static uint64_t deadline_job(const struct core *core)
         return core->ready_since + core->config.gather;
     case CORE_JOB_RUNNING:
     case CORE_JOB_HELD:
-        if (core->ready_since == CORE_NONE || core->ending)
-            return CORE_NONE;
-        return core->ready_since + form_settle(core);
+        return deadline_formed(core);
     case CORE_JOB_FINISHING:
         return core->grace > core->time ? core->grace : CORE_NONE;
     default:

@@ -185,9 +185,11 @@ enum core_job_state form_decide(struct core *core)
     uint64_t position;
     uint32_t workers = choose_members(core, &position);
 
+    core->load.waits = false;
     if (core->ending && (workers == 0 || !members_have(core, core->end_step)))
         return finish_start(core);
     if (workers == 0 && !core->stopping && core->count[CORE_RANK_MEMBER] == 0) {
+        core->load_until = CORE_NONE;
         ranks_start_all(core, false);
         return CORE_JOB_STARTING;
     }
@@ -343,6 +345,7 @@ enum core_job_state form_go(struct core *core)
     else
         record_now(core);
     core->started = true;
+    core->load_until = CORE_NONE;
     carriers_say(core, carriers);
     members_go(core);
     core_emit(core, CORE_DO_GO);

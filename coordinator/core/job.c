@@ -104,7 +104,7 @@ static const struct job_rule rules[CORE_JOB_COUNT_][JOB_EV_COUNT_] = {
                           R(OVER, "-> ended", finish_end)},
     [CORE_JOB_HELD] = {FAILS, R(READY, "freeze -> forming", job_form),
                        R(BROKEN, "freeze -> forming, starting", job_broken),
-                       R(STOP, "freeze -> forming", job_stop)},
+                       R(LATE, "-> loading", form_decide), R(STOP, "freeze -> forming", job_stop)},
     [CORE_JOB_FINISHING] = {FAILS, R(BROKEN, "wait, or -> forming, starting", finish_broken),
                             R(OVER, "-> ended", finish_end)},
 };
@@ -118,7 +118,7 @@ const char *job_event_name(enum job_event event)
 {
     static const char *const names[JOB_EV_COUNT_] = {"failed", "came",   "gathered", "up",
                                                      "ready",  "broken", "acked",    "loaded",
-                                                     "left",   "stop",   "over"};
+                                                     "late",   "left",   "stop",     "over"};
 
     return names[event];
 }
@@ -180,6 +180,8 @@ static enum job_event pending_running(const struct core *core)
         return JOB_EV_BROKEN;
     if (program_over(core))
         return JOB_EV_OVER;
+    if (core->load.waits && !load_waits(core))
+        return JOB_EV_LATE;
     return ready(core) ? JOB_EV_READY : JOB_EV_COUNT_;
 }
 

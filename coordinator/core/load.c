@@ -9,24 +9,57 @@ static void find(struct core *core)
     core_emit(core, CORE_DO_FIND);
 }
 
+/* The newer of `newest` and a worker's snapshots; CORE_NONE: none. */
+static uint64_t newer_snapshot(const struct worker *worker, uint64_t newest)
+{
+    for (uint32_t k = 0; k < 2; k++) {
+        uint64_t step = worker->snapshot_step[k];
+
+        if (step < MAX_POSITION && (newest == CORE_NONE || step > newest))
+            newest = step;
+    }
+    return newest;
+}
+
 /* The newest snapshot on a host of the next plan; CORE_NONE: none. */
 static uint64_t newest_snapshot(const struct core *core, uint32_t *host)
 {
     uint64_t newest = CORE_NONE;
 
-    for (uint32_t m = 0; m < core->member_count; m++) {
-        const struct worker *worker = &core->worker[core->member[m].worker];
+    for (uint32_t h = 0; h < core->host_count; h++) {
+        const struct list *list = &core->host[core->plan_hosts[h]].workers;
 
-        for (uint32_t k = 0; k < 2; k++) {
-            uint64_t step = worker->snapshot_step[k];
+        for (uint32_t i = list->head; i != NONE; i = list_next(list, i)) {
+            uint64_t step = newer_snapshot(&core->worker[i], newest);
 
-            if (step >= MAX_POSITION || (newest != CORE_NONE && step <= newest))
+            if (!worker_living(&core->worker[i]) || step == newest)
                 continue;
             newest = step;
-            *host = worker->host;
+            *host = core->plan_hosts[h];
         }
     }
     return newest;
+}
+
+bool load_waits(const struct core *core)
+{
+    uint32_t host = NONE;
+    uint64_t newest = newest_snapshot(core, &host);
+    uint64_t committed = core->checkpoint.committed;
+
+    if (core->stopping || core->ending || core->load_until <= core->time)
+        return false;
+    if (committed != CORE_NONE && (newest == CORE_NONE || committed > newest))
+        newest = committed;
+    for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i)) {
+        const struct worker *worker = &core->worker[i];
+
+        if (core->host[worker->host].walk != core->walk &&
+            worker->count[CORE_RANK_STARTING] + worker->count[CORE_RANK_READY] > 0 &&
+            worker->state != CORE_WORKER_LEAVING && newer_snapshot(worker, newest) != newest)
+            return true;
+    }
+    return false;
 }
 
 static void ask_loader(struct core *core)
@@ -59,6 +92,11 @@ static void choose(struct core *core, uint64_t step)
 
 enum core_job_state load_start(struct core *core)
 {
+    if (core->load_until == CORE_NONE)
+        core->load_until = core->time + core->config.gather;
+    core->load.waits = load_waits(core);
+    if (core->load.waits)
+        return CORE_JOB_HELD;
     if (core->config.checkpoints)
         find(core);
     else

@@ -245,6 +245,7 @@ struct load {
     uint32_t host;   /* entry whose arena has it */
     uint32_t errors;
     bool in_host; /* `step` lies in the arena of `host` */
+    bool waits;   /* held: a host that is to come has a newer snapshot */
 };
 
 enum job_event {
@@ -256,6 +257,7 @@ enum job_event {
     JOB_EV_BROKEN, /* the generation cannot go on as it is */
     JOB_EV_ACKED,
     JOB_EV_LOADED, /* the state is chosen */
+    JOB_EV_LATE,   /* whoever has a newer snapshot is not waited for any more */
     JOB_EV_LEFT,   /* a rank reached the end */
     JOB_EV_STOP,
     JOB_EV_OVER, /* all have reached it, and the final checkpoint is as good as it gets */
@@ -331,6 +333,8 @@ struct core {
     uint64_t walk, next_position;
     uint32_t next_workers;
     struct load load;
+    uint64_t
+        load_until; /* no state waits for a newer one after; CORE_NONE: it has none to wait for */
 
     /* recover.c */
     struct {
@@ -479,6 +483,8 @@ rk_word plan_lineage(const struct core *core, uint64_t step);
 /* ---- load.c ---------------------------------------------------------------------------------- */
 
 enum core_job_state load_start(struct core *core);
+/* A host out of the next plan has a newer snapshot than those in it, and ranks that will come. */
+bool load_waits(const struct core *core);
 void load_found(struct core *core, const struct core_event *event);
 void load_done(struct core *core, uint32_t index, const struct core_event *event);
 bool load_ready(const struct core *core);

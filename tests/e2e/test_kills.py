@@ -85,6 +85,26 @@ class Kills(JobTest):
         self.assertIn("relaunch", [e["mode"] for e in job.events("recovered")])
         self.assertEqual(self.digest(folder), self.reference(150))
 
+    def test_hosts_lost_in_turn(self):
+        """The second while the first, back, still waits for its state: the job goes on from the
+        newest snapshot of all hosts that live, also of one that has no rank for a moment."""
+        job = self.job("--workers", "4", "--virtual-hosts", "2", "--heartbeat", "20ms", "--",
+                       program("sumcheck"), "--steps", "1000000", "--pace-us", "4000",
+                       "--verify-state")
+        for _ in range(2 if SANITIZED else 5):
+            status = job.wait_whole(4, job.wait_step(0)["step"] + 10)
+            ranks = list(ranks_of(status).values())
+            second = self.random.choice(["vh0", "vh1"])
+            kill(*(r["pid"] for r in ranks if r["host"] != second))
+            job.wait_status(lambda s: s["step"] > status["step"] and (
+                any(s["step"] in w["snapshots"] for w in s["workers"] if w["host"] == second)
+                or all(is_running(r) for r in ranks_of(s).values())), "a state that is given")
+            kill(*(r["pid"] for r in ranks if r["host"] == second))
+        job.wait_whole(4, job.wait_step(0)["step"] + 10)
+        kill(job.process.pid, number=signal.SIGTERM)
+        job.finishes(143)
+        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
+
     def storm(self, kills, *options, memory="own"):
         """Kills at random moments, whoever lives; sumcheck compares each sum with a serial one."""
         job = self.job("--workers", "4", "--max-restarts", str(kills * 4), *options, "--",

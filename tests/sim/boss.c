@@ -233,6 +233,30 @@ void boss_gone(struct sim *sim, const struct item *item)
 
 /* ---- actions out ----------------------------------------------------------------------------- */
 
+/* No host whose ranks start has a newer snapshot than the one that is gone on from. */
+static void relaunch_check(struct sim *sim, const struct core_plan *plan)
+{
+    uint64_t committed = sim->has_durable ? sim->durable.committed_step : CORE_NONE;
+    struct core_worker_view view;
+    uint32_t cursor = 0;
+
+    if (!plan->restart || plan->stop_at != CORE_NONE || sim->leaving ||
+        sim->now > sim->newest_go_at + sim->config.gather)
+        return;
+    while (core_worker_next(sim->core, &cursor, &view)) {
+        bool starts = false;
+
+        for (uint32_t s = 0; s < sim->o.slots; s++)
+            starts = starts || view.status.rank[s].state == CORE_RANK_STARTING ||
+                     view.status.rank[s].state == CORE_RANK_READY;
+        for (uint32_t k = 0; k < 2 && starts; k++)
+            if (view.status.snapshot_step[k] != CORE_NONE &&
+                view.status.snapshot_step[k] > plan->deal_step &&
+                (committed == CORE_NONE || view.status.snapshot_step[k] > committed))
+                sim_fail(sim, "steps were lost that a living host has");
+    }
+}
+
 static struct plan *plan_take(struct sim *sim, rk_word word)
 {
     struct plan *plan = sim->plans;
@@ -252,10 +276,12 @@ static struct plan *plan_take(struct sim *sim, rk_word word)
     if (count != plan->core.world)
         sim_fail(sim, "a plan's world is not the number of its members");
     crews_check_go(sim, plan);
+    relaunch_check(sim, &plan->core);
     plan->step = plan->core.deal_step;
     plan->next = sim->plans;
     sim->plans = plan;
     sim->newest_go = word;
+    sim->newest_go_at = sim->now;
     sim->generations++;
     return plan;
 }

@@ -130,6 +130,7 @@ struct sim {
     uint32_t arena_count, arena_room;
     struct plan *plans;
     rk_word newest_go;
+    uint64_t newest_go_at;
     struct crew *crews;                            /* launches of carriers, the newest first */
     uint32_t serving_job, standby_job, newest_job; /* as the coordinator said last */
     uint64_t committed[64], finished_steps;
