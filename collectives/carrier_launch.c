@@ -29,14 +29,34 @@ static const struct {
     {"ras", "^slurm,tm,lsf,gridengine,alps"},
     {"plm", "rsh"},
     {"plm_rsh_no_tree_spawn", "1"},
-    {"plm_rsh_agent", "reknit rsh"},
+    {"plm_rsh_agent", "reknit-rsh"},
 };
 #define SETTING_COUNT (sizeof settings / sizeof settings[0])
 
+/* What start-up has no use for.  mpirun, its daemons and the carriers would each ask hwloc for what
+ * there is, which reads the PCI bus (half of mpirun's time in a virtual machine), looks for GPUs
+ * and displays and loads what that takes; 0x38 are the phases PCI, I/O and miscellaneous of its
+ * `linux`.  And PMIx would keep its store in files of shared memory, made to be read by many
+ * processes of a host, of which there is one. */
+static const char *const spared[] = {
+    "HWLOC_COMPONENTS=-x86,-linux:0x38",
+    "HWLOC_PLUGINS_BLACKLIST=hwloc_cuda.so,hwloc_gl.so,hwloc_levelzero.so,hwloc_nvml.so,"
+    "hwloc_opencl.so,hwloc_pci.so,hwloc_rsmi.so,hwloc_xml_libxml.so",
+    "PMIX_MCA_gds=hash",
+};
+
 /* Of a job of Open MPI that the agent itself may stand in; and what we set ourselves. */
-static const char *const dropped[] = {"OMPI_",         "PMIX_", "PMI_",
-                                      "ORTE_",         "PRTE_", "TMPDIR=",
-                                      "REKNIT_AGENT=", "PATH=", "REKNIT_CARRIER_JOB="};
+static const char *const dropped[] = {"OMPI_",
+                                      "PMIX_",
+                                      "PMI_",
+                                      "ORTE_",
+                                      "PRTE_",
+                                      "TMPDIR=",
+                                      "REKNIT_AGENT=",
+                                      "PATH=",
+                                      "REKNIT_CARRIER_JOB=",
+                                      "HWLOC_COMPONENTS=",
+                                      "HWLOC_PLUGINS_BLACKLIST="};
 
 /* ---- lists of strings ------------------------------------------------------------------------ */
 
@@ -141,54 +161,56 @@ static bool is_dropped(const char *variable)
     return false;
 }
 
-/* The executable whose roles are `rsh` and `carrier`; RK_EINVAL when it is not absolute. */
-static int find_program(const struct carrier_launch *launch, char *path, size_t size,
-                        struct rk_why *why)
+/* The folder of the programs reknit-carrier and reknit-rsh; RK_EINVAL when it is not absolute. */
+static int find_programs(const struct carrier_launch *launch, char *path, size_t size,
+                         struct rk_why *why)
 {
     ssize_t length;
 
-    if (launch->program != NULL) {
-        if (launch->program[0] != '/' || strlen(launch->program) >= size)
+    if (launch->programs != NULL) {
+        if (launch->programs[0] != '/' || strlen(launch->programs) >= size)
             return rk_fail(why, RK_EINVAL, "the path '%s' of reknit is not absolute, or too long",
-                           launch->program);
-        strcpy(path, launch->program);
+                           launch->programs);
+        strcpy(path, launch->programs);
         return 0;
     }
     length = readlink("/proc/self/exe", path, size - 1);
     if (length < 0)
         return rk_fail_errno(why, errno, "cannot read /proc/self/exe");
     path[length] = '\0';
+    *strrchr(path, '/') = '\0';
     return 0;
 }
 
-/* plm_rsh_agent cannot hold a path with blanks, so `reknit` is found in PATH, ours first: by
+/* plm_rsh_agent cannot hold a path with blanks, so reknit-rsh is found in PATH, ours first: by
  * mpirun, and by its daemons, which look for it though they never call it. */
-static void add_path(const char *program, const struct carrier_launch *launch, struct list *env)
+static void add_path(const char *programs, const struct carrier_launch *launch, struct list *env)
 {
     const char *path = "/usr/local/bin:/usr/bin:/bin";
-    const char *slash = strrchr(program, '/');
 
     for (size_t i = 0; launch->env[i] != NULL; i++)
         if (strncmp(launch->env[i], "PATH=", 5) == 0)
             path = launch->env[i] + 5;
-    list_print(env, "PATH=%.*s:%s", (int)(slash - program), program, path);
+    list_print(env, "PATH=%s:%s", programs, path);
 }
 
-static struct list make_environment(const char *program, const struct carrier_launch *launch)
+static struct list make_environment(const char *programs, const struct carrier_launch *launch)
 {
     size_t count = 0;
     struct list env;
 
     while (launch->env[count] != NULL)
         count++;
-    env = list_new(count + 8);
+    env = list_new(count + 16);
     for (size_t i = 0; i < count; i++)
         if (!is_dropped(launch->env[i]))
             list_add(&env, launch->env[i]);
-    add_path(program, launch, &env);
+    add_path(programs, launch, &env);
     list_print(&env, "TMPDIR=%s", launch->directory);
     list_print(&env, "REKNIT_AGENT=%s", launch->agent);
     list_print(&env, CARRIER_ENV_JOB "=%u", launch->job);
+    for (size_t i = 0; i < sizeof spared / sizeof spared[0]; i++)
+        list_add(&env, spared[i]);
     list_add(&env, "OMPI_ALLOW_RUN_AS_ROOT=1");
     list_add(&env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
     return env;
@@ -214,7 +236,7 @@ static void add_setting(struct list *argv, const char *name, const char *value)
 int carrier_launch_command(const struct carrier_launch *launch, struct carrier_command *command,
                            struct rk_why *why)
 {
-    char program[PATH_MAX];
+    char programs[PATH_MAX];
     struct list argv;
     int rc;
 
@@ -222,7 +244,7 @@ int carrier_launch_command(const struct carrier_launch *launch, struct carrier_c
     if (launch->hosts < 2 || launch->hosts > CARRIER_MAX_HOSTS)
         return rk_fail(why, RK_EINVAL, "carriers for %u hosts: must be 2 to %u", launch->hosts,
                        CARRIER_MAX_HOSTS);
-    rc = find_program(launch, program, sizeof program, why);
+    rc = find_programs(launch, programs, sizeof programs, why);
     if (rc != 0)
         return rc;
     argv = list_new(3 * (SETTING_COUNT + 2) + 16);
@@ -240,25 +262,24 @@ int carrier_launch_command(const struct carrier_launch *launch, struct carrier_c
         add_setting(&argv, settings[i].name, settings[i].value);
     add_setting(&argv, "btl_tcp_if_include", launch->interface);
     add_setting(&argv, "oob_tcp_if_include", launch->interface);
-    list_add(&argv, program);
-    list_add(&argv, "carrier");
-    return finish(argv, make_environment(program, launch), command, why);
+    list_print(&argv, "%s/" CARRIER_PROGRAM, programs);
+    return finish(argv, make_environment(programs, launch), command, why);
 }
 
 int carrier_launch_daemon(const struct carrier_launch *launch, const char *text,
                           struct carrier_command *command, struct rk_why *why)
 {
-    char program[PATH_MAX];
+    char programs[PATH_MAX];
     struct list argv;
     int rc;
 
     *command = (struct carrier_command){.argv = NULL};
-    rc = find_program(launch, program, sizeof program, why);
+    rc = find_programs(launch, programs, sizeof programs, why);
     if (rc != 0)
         return rc;
     argv = list_new(4);
     list_add(&argv, "/bin/sh");
     list_add(&argv, "-c");
     list_add(&argv, text);
-    return finish(argv, make_environment(program, launch), command, why);
+    return finish(argv, make_environment(programs, launch), command, why);
 }

@@ -1,5 +1,5 @@
 /* How one agent starts the carriers of all hosts: the command line of mpirun, the names that stand
- * for the hosts in it, and the environment of mpirun and of the daemons that `reknit rsh` has
+ * for the hosts in it, and the environment of mpirun and of the daemons that reknit-rsh has
  * started on the hosts.  No MPI here: mpirun is found in PATH.
  *
  * Ownership: a struct carrier_command owns its strings (carrier_command_done).  Threads: any. */
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define CARRIER_ENV_JOB "REKNIT_CARRIER_JOB"
+#define CARRIER_PROGRAM "reknit-carrier"
 #define CARRIER_HOST_MAX 32u
 #define CARRIER_MAX_HOSTS 1024u
 
@@ -22,9 +23,9 @@ struct carrier_command {
 struct carrier_launch {
     uint32_t job;
     uint32_t hosts;         /* 2 .. CARRIER_MAX_HOSTS */
-    const char *program;    /* absolute path of the `reknit` executable */
+    const char *programs;   /* absolute folder of reknit-carrier and reknit-rsh; NULL: our own */
     const char *interface;  /* of the network between the hosts: carrier_interface(), a CIDR */
-    const char *agent;      /* the agent's socket, for `reknit rsh` */
+    const char *agent;      /* the agent's socket, for reknit-rsh */
     const char *directory;  /* an empty directory of this launch alone, removed after it */
     const char *const *env; /* what to start from, as environ */
 };
@@ -34,14 +35,14 @@ struct carrier_launch {
 int carrier_launch_command(const struct carrier_launch *launch, struct carrier_command *command,
                            struct rk_why *why);
 
-/* How an agent runs `text`, the command that `reknit rsh` asked for, on its own host: sh -c, in the
+/* How an agent runs `text`, the command that reknit-rsh asked for, on its own host: sh -c, in the
  * environment that the carrier needs; interface and hosts are not looked at.  It stays in the
  * foreground; its child, the carrier, is in a process group of its own. */
 int carrier_launch_daemon(const struct carrier_launch *launch, const char *text,
                           struct carrier_command *command, struct rk_why *why);
 void carrier_command_done(struct carrier_command *command);
 
-/* The name of host `index` in job `job`: no real host has it, so that mpirun asks `reknit rsh` for
+/* The name of host `index` in job `job`: no real host has it, so that mpirun asks reknit-rsh for
  * every host, its own too.  And back: RK_EINVAL when it is no such name. */
 void carrier_host_name(uint32_t job, uint32_t index, char name[CARRIER_HOST_MAX]);
 int carrier_host_parse(const char *name, uint32_t *job, uint32_t *index);

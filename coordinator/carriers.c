@@ -1,7 +1,7 @@
 /* Carriers, those that serve and those that stand by: who runs mpirun, on which hosts, and the
  * remote shell between them.
  *
- * mpirun starts its daemons through `reknit rsh`, which asks its agent, which asks here; the host
+ * mpirun starts its daemons through reknit-rsh, which asks its agent, which asks here; the host
  * it names is "rk-hINDEX-jJOB", INDEX in the order of the generation for which JOB was made. */
 #include "coordinator/shell.h"
 

@@ -12,8 +12,6 @@ int command_kill(int argc, char **argv);
 int command_bench(int argc, char **argv);
 int command_checkpoint(int argc, char **argv);  /* launch/checkpoint_command.c */
 int command_doctor(int argc, char **argv);      /* launch/doctor.c */
-int command_rsh(int argc, char **argv);         /* launch/rsh.c */
-int command_carrier(int argc, char **argv);     /* launch/carrier.c: becomes reknit-carrier */
 int command_coordinator(int argc, char **argv); /* coordinator/coordinator.c */
 int command_worker(int argc, char **argv);      /* worker/agent */
 

@@ -30,8 +30,6 @@ static const struct entry entries[] = {
     {"doctor", command_doctor, "what works on this machine, and why something does not"},
     {"coordinator", command_coordinator, NULL},
     {"worker", command_worker, NULL},
-    {"carrier", command_carrier, NULL},
-    {"rsh", command_rsh, NULL},
     {"janitor", command_janitor, NULL},
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])

@@ -1,7 +1,6 @@
-/* `reknit rsh`: what mpirun takes for rsh when it starts its daemons for the carriers.  It asks the
- * agent that runs mpirun; the coordinator finds the agent of that host, which starts the daemon. */
-#include "launch/commands.h"
-
+/* reknit-rsh: what mpirun takes for rsh when it starts its daemons for the carriers.  It asks the
+ * agent that runs mpirun; the coordinator finds the agent of that host, which starts the daemon.
+ * A program of its own, with libc only: recovery waits for it, and `reknit` takes 12 ms to load. */
 #include "collectives/carrier_launch.h"
 #include "launch/surroundings.h"
 #include "worker/local.h"
@@ -15,7 +14,7 @@
 
 static int usage(FILE *to, int code)
 {
-    fputs("usage: reknit rsh [ignored options] HOST COMMAND...\n"
+    fputs("usage: reknit-rsh [ignored options] HOST COMMAND...\n"
           "Starts COMMAND on a host of the job, through its agents.  Used by mpirun, which a\n"
           "`reknit worker` has started with the agent's socket in REKNIT_AGENT.\n",
           to);
@@ -70,14 +69,14 @@ static int ask(int socket, struct local_message *message, const char *host)
     if (rc == 0 && message->kind == LOCAL_STARTED)
         return 0;
     if (rc == 0 && message->kind == LOCAL_REFUSED)
-        fprintf(stderr, "reknit rsh: %s: %s\n", host, message->text);
+        fprintf(stderr, "reknit-rsh: %s: %s\n", host, message->text);
     else
-        fprintf(stderr, "reknit rsh: %s: no answer from the agent: %s\n", host,
+        fprintf(stderr, "reknit-rsh: %s: no answer from the agent: %s\n", host,
                 rk_error_text(rc == 0 ? RK_EPROTO : rc));
     return 69;
 }
 
-int command_rsh(int argc, char **argv)
+int main(int argc, char **argv)
 {
     static struct local_message message;
     const char *path = surroundings_get(LOCAL_ENV_AGENT);
@@ -95,16 +94,16 @@ int command_rsh(int argc, char **argv)
         (struct local_message){.magic = LOCAL_MAGIC, .version = LOCAL_VERSION, .kind = LOCAL_RSH};
     message.a = job == NULL ? 0 : strtoul(job, NULL, 10);
     if (path == NULL) {
-        fprintf(stderr, "reknit rsh: %s is not set; this is for mpirun under `reknit worker`\n",
+        fprintf(stderr, "reknit-rsh: %s is not set; this is for mpirun under `reknit worker`\n",
                 LOCAL_ENV_AGENT);
         return 69;
     }
     if (fill_request(argc, argv, first, &message) != 0) {
-        fprintf(stderr, "reknit rsh: the command is longer than %u bytes\n", LOCAL_TEXT_MAX);
+        fprintf(stderr, "reknit-rsh: the command is longer than %u bytes\n", LOCAL_TEXT_MAX);
         return 64;
     }
     if (local_connect(path, &socket, &why) != 0) {
-        fprintf(stderr, "reknit rsh: %s\n", why.text);
+        fprintf(stderr, "reknit-rsh: %s\n", why.text);
         return 69;
     }
     code = ask(socket, &message, argv[first]);

@@ -1,4 +1,4 @@
-/* What a rank, a carrier and `reknit rsh` say to the agent of their host, over its Unix socket
+/* What a rank, a carrier and reknit-rsh say to the agent of their host, over its Unix socket
  * (SOCK_SEQPACKET, path in the environment variable REKNIT_AGENT, in a directory of mode 0700).
  * One packet is one struct local_message.  libc only: this is part of libreknit.
  *

@@ -1,4 +1,4 @@
-/* `reknit carrier`: one process per host that exchanges the arena with the other hosts by MPI.
+/* reknit-carrier: one process per host that exchanges the arena with the other hosts by MPI.
  *
  * It holds no state but what rounding keeps back (narrow.h): what it needs is in the arena and in
  * the plan of its agent's block, whose freeze and go words it follows as a rank does.  It leaves
@@ -301,7 +301,7 @@ int main(void)
     prctl(PR_SET_TIMERSLACK, 1000);
     rk_log_init("carrier");
     if (agent == NULL || job == NULL) {
-        fprintf(stderr, "reknit carrier: started by `reknit worker` only (%s and %s are not set)\n",
+        fprintf(stderr, "reknit-carrier: started by `reknit worker` only (%s and %s are not set)\n",
                 LOCAL_ENV_AGENT, CARRIER_ENV_JOB);
         return 64;
     }

@@ -65,7 +65,7 @@ static struct carrier_launch launch_of(const struct agents *agents, const struct
 {
     return (struct carrier_launch){.job = agents->job,
                                    .hosts = agents->hosts,
-                                   .program = agents->roles,
+                                   .programs = agents->programs,
                                    .interface = "lo",
                                    .agent = host->path,
                                    .directory = host->directory,
@@ -269,11 +269,11 @@ static void host_init(struct agents *agents, uint32_t h, uint32_t shards, uint64
     }
 }
 
-void agents_init(struct agents *agents, const char *roles, uint32_t hosts, uint32_t shards,
+void agents_init(struct agents *agents, const char *programs, uint32_t hosts, uint32_t shards,
                  uint64_t elements, uint64_t state_bytes)
 {
     *agents = (struct agents){.hosts = hosts};
-    snprintf(agents->roles, sizeof agents->roles, "%s", roles);
+    snprintf(agents->programs, sizeof agents->programs, "%s", programs);
     snprintf(agents->directory, sizeof agents->directory, "/tmp/reknit-carrier-XXXXXX");
     must(mkdtemp(agents->directory) != NULL, "cannot make a directory");
     for (uint32_t h = 0; h < hosts; h++)

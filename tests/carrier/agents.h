@@ -1,5 +1,5 @@
 /* Agents of several hosts, played in one process: each has a socket and an arena; one of them runs
- * mpirun, and `reknit rsh` asks it for daemons.  Nothing here waits without a deadline. */
+ * mpirun, and reknit-rsh asks it for daemons.  Nothing here waits without a deadline. */
 #ifndef RK_TESTS_CARRIER_AGENTS_H
 #define RK_TESTS_CARRIER_AGENTS_H
 
@@ -27,14 +27,14 @@ struct agents {
     uint32_t job;
     pid_t mpirun;
     int mpirun_status;
-    uint32_t daemons; /* asked for by `reknit rsh` in this job */
+    uint32_t daemons; /* asked for by reknit-rsh in this job */
     char directory[100];
-    char roles[512]; /* path of the program that plays `reknit` */
+    char programs[512]; /* the folder of reknit-carrier and reknit-rsh */
     struct played_host host[AGENTS_HOSTS];
 };
 
-/* `roles`: absolute path of a program that knows `carrier` and `rsh`. */
-void agents_init(struct agents *agents, const char *roles, uint32_t hosts, uint32_t shards,
+/* `programs`: the absolute folder of reknit-carrier and reknit-rsh. */
+void agents_init(struct agents *agents, const char *programs, uint32_t hosts, uint32_t shards,
                  uint64_t elements, uint64_t state_bytes);
 /* Kills what is left, removes files. */
 void agents_done(struct agents *agents);

@@ -1,4 +1,4 @@
-/* Carriers as processes: started by mpirun and `reknit rsh` over the loopback interface, exchanging
+/* Carriers as processes: started by mpirun and reknit-rsh over the loopback interface, exchanging
  * steps of played ranks between hosts that share no memory, through freezes and kills. */
 #include "tests/carrier/agents.h"
 
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-static const char *roles;
+static const char *programs;
 
 static uint64_t complete_of(const struct agents *agents, uint32_t host)
 {
@@ -98,7 +98,7 @@ static void many_steps(void **state)
         struct agents agents;
         uint64_t seed = hosts;
 
-        agents_init(&agents, roles, hosts, 16, hosts == 3 ? 0 : 60001, 0);
+        agents_init(&agents, programs, hosts, 16, hosts == 3 ? 0 : 60001, 0);
         launch(&agents);
         agents_freeze(&agents, 1, true);
         agents_go(&agents, 1, 1, 0);
@@ -119,7 +119,7 @@ static void freezes_in_an_exchange(void **state)
     uint64_t step = 0;
 
     (void)state;
-    agents_init(&agents, roles, 3, 8, 200000, 0);
+    agents_init(&agents, programs, 3, 8, 200000, 0);
     launch(&agents);
     agents_freeze(&agents, word, true);
     agents_go(&agents, word, word, step);
@@ -147,7 +147,7 @@ static void a_host_behind_gets_the_result(void **state)
     struct arena_header *behind;
 
     (void)state;
-    agents_init(&agents, roles, 3, 8, 300000, 0);
+    agents_init(&agents, programs, 3, 8, 300000, 0);
     launch(&agents);
     agents_freeze(&agents, 1, true);
     agents_go(&agents, 1, 1, 0);
@@ -169,7 +169,7 @@ static void a_new_host_takes_the_state(void **state)
     uint64_t seed = 11;
 
     (void)state;
-    agents_init(&agents, roles, 3, 8, 10000, 3000000);
+    agents_init(&agents, programs, 3, 8, 10000, 3000000);
     for (uint32_t h = 0; h < 3; h++) {
         agents.host[h].plan.state_host = agents.host[2].plan.host_index;
         agents.host[h].plan.give_state = h == 2;
@@ -194,7 +194,7 @@ static void uneven_hosts_and_narrow_wires(void **state)
     uint64_t seed = 21;
 
     (void)state;
-    agents_init(&agents, roles, 3, 16, 300000, 0);
+    agents_init(&agents, programs, 3, 16, 300000, 0);
     for (uint32_t h = 0; h < 3; h++)
         agents.host[h].plan.local_count = ranks[h];
     launch(&agents);
@@ -226,7 +226,7 @@ static void a_lost_carrier_costs_a_launch(void **state)
     rk_word word = 1;
 
     (void)state;
-    agents_init(&agents, roles, 3, 8, 200000, 0);
+    agents_init(&agents, programs, 3, 8, 200000, 0);
     for (uint64_t step = 0; step < 4; step++, word++) {
         rk_word lineage = step == 0 ? 1 : arena_plan_lineage(&agents.host[0].plan, step);
         struct arena_carrier *victim = &agents.host[step % 3].field.arena.header->carrier;
@@ -251,7 +251,7 @@ static void a_silent_carrier_is_noticed(void **state)
     pid_t stopped;
 
     (void)state;
-    agents_init(&agents, roles, 2, 8, 1000, 0);
+    agents_init(&agents, programs, 2, 8, 1000, 0);
     launch(&agents);
     agents_freeze(&agents, 1, true);
     agents_go(&agents, 1, 1, 0);
@@ -269,7 +269,7 @@ static void carriers_wait_for_their_plan(void **state)
     uint64_t seed = 17;
 
     (void)state;
-    agents_init(&agents, roles, 2, 8, 1000, 0);
+    agents_init(&agents, programs, 2, 8, 1000, 0);
     agents.job = 7;
     agents_freeze(&agents, 1, false);
     agents_go(&agents, 1, 1, 0);
@@ -306,6 +306,6 @@ int main(int argc, char **argv)
 
     if (argc != 2)
         return 64;
-    roles = argv[1];
+    programs = argv[1];
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,17 +11,23 @@
 
 #include <cmocka.h>
 
-static const char *const around[] = {"HOME=/home/me",      "PATH=/usr/bin:/bin",
-                                     "OMPI_MCA_ess=pmi",   "PMIX_RANK=3",
-                                     "TMPDIR=/elsewhere",  "REKNIT_AGENT=/old.sock",
-                                     "REKNIT_JOB=mine",    "REKNIT_CARRIER_JOB=1",
-                                     "LD_LIBRARY_PATH=/l", NULL};
+static const char *const around[] = {"HOME=/home/me",
+                                     "PATH=/usr/bin:/bin",
+                                     "OMPI_MCA_ess=pmi",
+                                     "PMIX_RANK=3",
+                                     "TMPDIR=/elsewhere",
+                                     "REKNIT_AGENT=/old.sock",
+                                     "REKNIT_JOB=mine",
+                                     "REKNIT_CARRIER_JOB=1",
+                                     "HWLOC_COMPONENTS=x",
+                                     "LD_LIBRARY_PATH=/l",
+                                     NULL};
 
 static struct carrier_launch launch_for(uint32_t hosts)
 {
     return (struct carrier_launch){.job = 7,
                                    .hosts = hosts,
-                                   .program = "/opt/my reknit/bin/reknit",
+                                   .programs = "/opt/my reknit/bin",
                                    .interface = "eth0",
                                    .agent = "/run/agent.sock",
                                    .directory = "/run/mpi-7",
@@ -65,11 +71,10 @@ static void the_command_names_each_host(void **state)
     assert_string_equal(argument_of(command.argv, "--host"), "rk-h0-j7:1,rk-h1-j7:1,rk-h2-j7:1");
     assert_string_equal(argument_of(command.argv, "btl_tcp_if_include"), "eth0");
     assert_string_equal(argument_of(command.argv, "oob_tcp_if_include"), "eth0");
-    assert_string_equal(argument_of(command.argv, "plm_rsh_agent"), "reknit rsh");
+    assert_string_equal(argument_of(command.argv, "plm_rsh_agent"), "reknit-rsh");
     assert_string_equal(argument_of(command.argv, "if_base_do_not_resolve"), "1");
     assert_string_equal(argument_of(command.argv, "coll"), "^han");
-    assert_string_equal(command.argv[last - 1], launch.program);
-    assert_string_equal(command.argv[last], "carrier");
+    assert_string_equal(command.argv[last], "/opt/my reknit/bin/reknit-carrier");
     carrier_command_done(&command);
 }
 
@@ -88,6 +93,8 @@ static void the_environment_is_ours(void **state)
     assert_string_equal(value_of(command.envp, "REKNIT_AGENT"), "/run/agent.sock");
     assert_string_equal(value_of(command.envp, CARRIER_ENV_JOB), "7");
     assert_string_equal(value_of(command.envp, "OMPI_ALLOW_RUN_AS_ROOT"), "1");
+    assert_string_equal(value_of(command.envp, "HWLOC_COMPONENTS"), "-x86,-linux:0x38");
+    assert_string_equal(value_of(command.envp, "PMIX_MCA_gds"), "hash");
     assert_null(value_of(command.envp, "OMPI_MCA_ess"));
     assert_null(value_of(command.envp, "PMIX_RANK"));
     carrier_command_done(&command);
@@ -97,7 +104,7 @@ static void a_daemon_is_run_by_a_shell(void **state)
 {
     char own[4096 + 32] = "";
     struct carrier_launch launch = {.job = 9,
-                                    .program = NULL,
+                                    .programs = NULL,
                                     .agent = "/run/b.sock",
                                     .directory = "/run/mpi-9",
                                     .env = around};
@@ -109,7 +116,7 @@ static void a_daemon_is_run_by_a_shell(void **state)
     assert_string_equal(command.argv[1], "-c");
     assert_string_equal(command.argv[2], " orted -mca ess \"env\"");
     assert_null(command.argv[3]);
-    /* mpirun's daemon looks for `reknit` too: beside the agent's own program */
+    /* mpirun's daemon looks for reknit-rsh too: beside the agent's own program */
     assert_true(readlink("/proc/self/exe", own, sizeof own - 1) > 0);
     strcpy(strrchr(own, '/'), ":/usr/bin:/bin");
     assert_string_equal(value_of(command.envp, "PATH"), own);
@@ -129,7 +136,7 @@ static void impossible_launches_are_refused(void **state)
     launch.hosts = CARRIER_MAX_HOSTS;
     assert_int_equal(carrier_launch_command(&launch, &command, NULL), 0);
     carrier_command_done(&command);
-    launch.program = "reknit";
+    launch.programs = "reknit";
     assert_int_equal(carrier_launch_command(&launch, &command, NULL), RK_EINVAL);
     carrier_command_done(&command);
 }

@@ -20,6 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* mpirun closes one by one all that it might have open, for each daemon that it starts: a million
+ * where the limit is that.  A carrier has a socket for each of CARRIER_MAX_HOSTS. */
+#define MPI_FILES 4096u
+
 extern char **environ;
 
 /* ---- starting ---------------------------------------------------------------------------------
@@ -93,8 +97,12 @@ static int start(struct agent *agent, struct child *child, const struct carrier_
                  struct rk_why *why)
 {
     int log = open_log(agent, child->job), pidfd;
-    struct spawn spawn = {
-        .argv = command->argv, .envp = command->envp, .out = log, .err = log, .keep = {-1, -1}};
+    struct spawn spawn = {.argv = command->argv,
+                          .envp = command->envp,
+                          .out = log,
+                          .err = log,
+                          .keep = {-1, -1},
+                          .files = MPI_FILES};
     pid_t pid = process_spawn(&spawn, &pidfd, why);
 
     if (log >= 0)
@@ -111,15 +119,11 @@ static int start(struct agent *agent, struct child *child, const struct carrier_
 static int start_mpirun(struct agent *agent, struct child *child, uint32_t hosts,
                         struct rk_why *why)
 {
-    char program[PATH_MAX], found[64];
+    char found[64];
     const char *interface = agent->options->interface;
-    ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
     struct carrier_command command = {0};
-
-    if (size < 0)
-        return rk_fail_errno(why, errno, "cannot read /proc/self/exe");
-    program[size] = '\0';
     int rc = 0;
+
     if (interface == NULL) {
         rc = carrier_interface(agent->options->address, found, sizeof found, why);
         interface = found;
@@ -130,7 +134,6 @@ static int start_mpirun(struct agent *agent, struct child *child, uint32_t hosts
         return rc;
     struct carrier_launch launch = {.job = child->job,
                                     .hosts = hosts,
-                                    .program = program,
                                     .interface = interface,
                                     .agent = agent->socket_path,
                                     .directory = child->folder,

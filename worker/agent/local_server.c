@@ -1,7 +1,7 @@
 /* The agent's socket: who connects, who that is, and what it says; see worker/local.h.
  *
  * Who somebody is follows from SO_PEERCRED, never from what it says: the uid must be ours, a rank
- * must be a process that we started for a rank or one below it, a carrier and `reknit rsh` must be
+ * must be a process that we started for a rank or one below it, a carrier and reknit-rsh must be
  * below an mpirun or orted of ours. */
 #include "worker/agent/state.h"
 

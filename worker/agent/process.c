@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -134,6 +135,16 @@ static void reset_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+static void limit_files(rlim_t files)
+{
+    struct rlimit limit;
+
+    if (files == 0 || getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur <= files)
+        return;
+    limit.rlim_cur = files;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static _Noreturn void become(const struct spawn *spawn, pid_t parent, int null)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -150,6 +161,7 @@ static _Noreturn void become(const struct spawn *spawn, pid_t parent, int null)
     for (int i = 0; i < SPAWN_KEEP; i++)
         if (spawn->keep[i] >= 3)
             fcntl(spawn->keep[i], F_SETFD, 0);
+    limit_files(spawn->files);
     const char *file = spawn->file != NULL ? spawn->file : spawn->argv[0];
     execvpe(file, spawn->argv, spawn->envp);
     exit_unexecuted(file, errno);

@@ -40,6 +40,7 @@ struct spawn {
     char *const *envp;
     int out, err;         /* descriptors for 1 and 2; -1: /dev/null */
     int keep[SPAWN_KEEP]; /* descriptors that are inherited under their own numbers; -1: none */
+    unsigned long files;  /* most open files, soft limit; 0: as many as we may have */
 };
 
 /* Starts a child in a session of its own with standard input from /dev/null, default signals, and
