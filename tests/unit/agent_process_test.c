@@ -277,6 +277,24 @@ static void a_worker_ends_with_its_supervisor(void **state)
     assert_false(process_read(family.daemon, &facts));
 }
 
+static void a_child_may_be_given_fewer_files(void **state)
+{
+    char *const argv[] = {"sh", "-c", "test $(ulimit -Sn) = 64", NULL};
+    char *const envp[] = {"PATH=/usr/bin:/bin", NULL};
+    const struct spawn spawn = {
+        .argv = argv, .envp = envp, .out = -1, .err = -1, .keep = {-1, -1}, .files = 64};
+    struct rk_why why = {""};
+    int status = 0;
+    int pidfd;
+    pid_t pid = process_spawn(&spawn, &pidfd, &why);
+
+    (void)state;
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    close(pidfd);
+    assert_int_equal(status, 0);
+}
+
 static void bad_options_are_usage_errors(void **state)
 {
     (void)state;
@@ -318,6 +336,7 @@ int main(int argc, char **argv)
         TEST(a_killed_warden_takes_agent_and_ranks_along),
         TEST(a_worker_asked_to_leave_says_goodbye),
         TEST(a_worker_ends_with_its_supervisor),
+        cmocka_unit_test(a_child_may_be_given_fewer_files),
         cmocka_unit_test(bad_options_are_usage_errors),
     };
     int code;
