@@ -333,8 +333,7 @@ struct core {
     uint64_t walk, next_position;
     uint32_t next_workers;
     struct load load;
-    uint64_t
-        load_until; /* no state waits for a newer one after; CORE_NONE: it has none to wait for */
+    uint64_t load_until; /* a newer snapshot is waited for until then; CORE_NONE: not asked yet */
 
     /* recover.c */
     struct {
