@@ -61,13 +61,15 @@ int arena_create(struct arena *arena, struct rk_host_id host, uint32_t shards, s
     arena->header->magic = ARENA_MAGIC;
     arena->header->version = ARENA_VERSION;
     arena->header->host = host.value;
-    arena_set_job(arena, shards, ARENA_EXACT);
+    arena_set_job(arena, shards, ARENA_EXACT, false);
     arena->header->total_bytes = ARENA_CONTROL_BYTES;
     return 0;
 }
 
-void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction)
+void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction,
+                   bool on_gpus)
 {
+    arena->header->on_gpus = on_gpus;
     arena->header->shards = shards;
     arena->header->reduction = reduction;
     arena->header->buffers = arena_partial_buffers(arena->header);
@@ -215,7 +217,7 @@ static int reserve(int fd, uint64_t from, uint64_t bytes, const char *what, stru
 /* Buckets of the size that was asked for, or larger where they would be too many. */
 static void cut_buckets(struct arena_header *header, const struct rk_layout *layout)
 {
-    uint64_t space = rk_layout_grad_bytes(layout);
+    uint64_t space = header->on_gpus ? 0 : rk_layout_grad_bytes(layout);
     uint64_t bucket = layout->bucket == 0 ? ARENA_BUCKET_BYTES : layout->bucket;
 
     if (space > bucket * ARENA_MAX_BUCKETS)
@@ -228,7 +230,7 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
 {
     struct arena_header *header = arena->header;
     uint32_t buffers = arena_partial_buffers(header) + leaf_buffers(layout);
-    uint64_t grads = align_up(rk_layout_grad_bytes(layout));
+    uint64_t grads = header->on_gpus ? 0 : align_up(rk_layout_grad_bytes(layout));
     uint64_t state = align_up(layout->state_bytes);
     uint64_t shared = grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state;
     uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
@@ -289,10 +291,27 @@ static int compare(const struct rk_layout *mine, const struct rk_layout *theirs,
     return 0;
 }
 
+/* Whether gradients lie where the job looks for them. */
+static int check_place(const struct arena *arena, const struct rk_layout *layout,
+                       struct rk_why *why)
+{
+    if (layout->on_gpus == arena->header->on_gpus)
+        return 0;
+    if (layout->on_gpus)
+        return rk_fail(why, RK_ELAYOUT,
+                       "the gradients lie on a GPU, and the job sums in the memory of its hosts; "
+                       "start it with --backend nccl");
+    return rk_fail(why, RK_ELAYOUT,
+                   "the gradients lie in the memory of the host, and the job sums on GPUs; start "
+                   "it with --backend mpi, or call rk_use_gpu");
+}
+
 int arena_declare(struct arena *arena, const struct rk_layout *layout, struct rk_why *why)
 {
     int rc = arena_refresh(arena, why);
 
+    if (rc == 0)
+        rc = check_place(arena, layout, why);
     if (rc != 0)
         return rc;
     if (is_laid_out(arena))
@@ -362,6 +381,13 @@ float *arena_buffer(const struct arena *arena, uint32_t seat, uint32_t buffer)
     return (float *)at(arena, arena_buffer_offset(arena, seat, buffer));
 }
 
+uint64_t arena_grad_lanes(const struct arena *arena)
+{
+    if (arena->header->on_gpus)
+        return 0;
+    return rk_layout_grad_bytes(arena_layout(arena)) / sizeof(float);
+}
+
 uint32_t arena_buckets(const struct arena *arena)
 {
     return arena->header->bucket_count;
@@ -369,7 +395,7 @@ uint32_t arena_buckets(const struct arena *arena)
 
 void arena_bucket_range(const struct arena *arena, uint32_t b, uint64_t *from, uint64_t *count)
 {
-    uint64_t lanes = rk_layout_grad_bytes(arena_layout(arena)) / sizeof(float);
+    uint64_t lanes = arena_grad_lanes(arena);
     uint64_t bucket = arena->header->bucket_bytes / sizeof(float);
 
     *from = b * bucket;

@@ -54,6 +54,11 @@
  * needs it any more holds for each bucket alone: a bucket of step n + 1 is summed when all members
  * are ready with it in step n + 1, so when all have finished step n.
  *
+ * On GPUs (--backend nccl): gradients, partial sums and results lie in the memory of the ranks'
+ * GPUs and NCCL moves them; here are the plans, the tables of partial sums and the snapshots.  Sums
+ * die with their rank, so ghosts count for nothing, and no result is ever complete here: a rank
+ * that is a step behind gets it from one that is not, over NCCL.
+ *
  * Lineage: a table of partial sums counts for step s only with (step, lineage) equal to
  * (s, arena_plan_lineage(plan, s)).  A plan that keeps the done shards of its deal_step keeps
  * their lineage; one that discards them starts a new one. */
@@ -71,7 +76,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x314152414b4e4b52)
-#define ARENA_VERSION 2u
+#define ARENA_VERSION 3u
 #define ARENA_ALIGN UINT64_C(4096)
 #define ARENA_CONTROL_BYTES (UINT64_C(4) << 20)
 #define ARENA_AGENTS 64u
@@ -86,6 +91,8 @@
 #define ARENA_BUCKET_WORDS (ARENA_MAX_BUCKETS / 64)
 
 #define ARENA_CARRIERS 1024u /* most of one launch */
+#define ARENA_COMM_LOST 64u  /* ranks by which a communicator is shrunk at once */
+#define ARENA_COMM_ID 128u   /* bytes of what NCCL's ranks meet by */
 
 /* Of float32 gradients between hosts; float64 ones travel as they are. */
 enum arena_wire { ARENA_WIRE_F32, ARENA_WIRE_BF16 };
@@ -122,6 +129,10 @@ struct arena_plan {
     uint32_t state_host; /* host_index of the host that gives the state to the others */
     uint32_t wire;       /* enum arena_wire: how gradients travel between hosts */
     uint32_t local_count;
+    /* On GPUs: the word of the communicator that is shrunk by these of its ranks, 0: a new one. */
+    rk_word comm_from;
+    uint32_t comm_lost_count;
+    uint32_t comm_lost[ARENA_COMM_LOST];
     uint64_t carriers[ARENA_CARRIERS / 64]; /* those of carrier_job that take part; none: all */
     struct arena_member local[ARENA_SEATS]; /* the members on this host, by rising index */
     uint64_t done[RK_MAX_SHARDS / 64];      /* shards of deal_step that need no dealing */
@@ -140,6 +151,8 @@ struct arena_agent {
     _Atomic uint32_t pinned;      /* bit k: snapshot k is being read (checkpoint writer) */
     uint32_t pad;
     struct arena_plan plan; /* valid while go_word == freeze_word */
+    unsigned char comm_id[ARENA_COMM_ID];
+    _Atomic uint64_t comm_word; /* the generation that comm_id is for; 0: none yet */
 };
 
 enum arena_seat_state { ARENA_SEAT_FREE, ARENA_SEAT_TAKEN, ARENA_SEAT_GHOST };
@@ -178,6 +191,7 @@ struct arena_seat {
     _Atomic uint64_t ack_position; /* where it stood then, ARENA_NO_STEP without state */
     _Atomic uint64_t position;     /* finished steps */
     _Atomic uint32_t has_state;    /* the rank's state is that of `position` */
+    _Atomic uint64_t comm_word;    /* of its communicator, when that is whole; else 0 */
     _Atomic uint32_t left;         /* rk_leave was reached: `position` is final */
     _Atomic uint64_t ready;        /* arena_tick(word, step): all shards of mine are in the table */
     _Atomic uint64_t sliced;       /* arena_tick(word, step): my slice of the result is written */
@@ -210,6 +224,7 @@ struct arena_header {
     uint32_t shards;    /* V */
     uint64_t host;      /* rk_host_id */
     uint32_t reduction; /* enum arena_reduction */
+    uint32_t on_gpus;   /* 1: partial sums lie on the ranks' GPUs, and there are no results here */
     _Alignas(64) _Atomic uint32_t bell;
     _Atomic uint32_t sleepers;
     _Alignas(64) _Atomic uint64_t complete_step; /* results of steps < this are complete */
@@ -267,8 +282,11 @@ uint64_t arena_seat_bytes(const struct arena_header *header);
  * each of them.  Changes nothing; takes a while, and does nothing where there is no layout yet. */
 void arena_populate(const struct arena *arena, uint32_t own);
 uint64_t arena_host_bytes(const struct arena_header *header, uint32_t ranks);
-/* Before a layout is declared: the job's V and reduction. */
-void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction);
+/* Before a layout is declared: the job's V and reduction, and whether sums lie on GPUs. */
+void arena_set_job(struct arena *arena, uint32_t shards, enum arena_reduction reduction,
+                   bool on_gpus);
+/* float32 elements of gradient space in the arena: none where it lies on GPUs. */
+uint64_t arena_grad_lanes(const struct arena *arena);
 /* How many of a seat's buffers are for partial sums: all but the leaf. */
 uint32_t arena_partial_buffers(const struct arena_header *header);
 
@@ -316,9 +334,10 @@ struct arena_report {
     uint64_t done[RK_MAX_SHARDS / 64];
 };
 
-/* Reads that for `worker`'s ranks and all ghosts of the host.  `previous` is the plan under which
- * they worked, NULL when there was none.  Call only between freeze and go. */
-void arena_report_read(const struct arena *arena, struct rk_worker_id worker,
+/* Reads that for `worker`'s ranks and all ghosts of the host; on GPUs, for those of its ranks that
+ * acknowledged `word`.  `previous` is the plan under which they worked, NULL when there was none.
+ * Call only between freeze and go. */
+void arena_report_read(const struct arena *arena, struct rk_worker_id worker, rk_word word,
                        const struct arena_plan *previous, struct arena_report *report);
 
 /* ---- for all --------------------------------------------------------------------------------- */

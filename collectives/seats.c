@@ -94,6 +94,7 @@ int arena_agent_claim(struct arena *arena, struct rk_worker_id worker)
         atomic_store(&agent->go_word, 0);
         atomic_store(&agent->snapshot_at, ARENA_NO_STEP);
         atomic_store(&agent->pinned, 0);
+        atomic_store(&agent->comm_word, 0);
         memset(&agent->plan, 0, sizeof agent->plan);
         return (int)a;
     }
@@ -111,7 +112,8 @@ void arena_go(struct arena *arena, uint32_t agent, const struct arena_plan *plan
      * and nothing of it to give to others. */
     if (plan->restart)
         atomic_store(&arena->header->result_step, 0);
-    if ((plan->restart && complete > plan->deal_step) || complete + 1 < plan->deal_step)
+    if (!arena->header->on_gpus &&
+        ((plan->restart && complete > plan->deal_step) || complete + 1 < plan->deal_step))
         atomic_compare_exchange_strong(&arena->header->complete_step, &complete, plan->deal_step);
     block->plan = *plan;
     atomic_store_explicit(&block->go_word, plan->word, memory_order_release);
@@ -123,7 +125,8 @@ static bool ghost_is_spent(const struct arena *arena, const struct arena_seat *s
 {
     const struct arena_table *table = &seat->table[atomic_load(&seat->active) & 1];
 
-    return table->count == 0 || table->step < atomic_load(&arena->header->complete_step);
+    return arena->header->on_gpus || table->count == 0 ||
+           table->step < atomic_load(&arena->header->complete_step);
 }
 
 static bool seat_take(struct arena *arena, struct arena_seat *seat, bool held)
@@ -144,6 +147,7 @@ static void seat_clear(struct arena_seat *seat)
     atomic_store(&seat->ack_word, 0);
     atomic_store(&seat->position, 0);
     atomic_store(&seat->has_state, 0);
+    atomic_store(&seat->comm_word, 0);
     atomic_store(&seat->left, 0);
     atomic_store(&seat->ready, 0);
     atomic_store(&seat->sliced, 0);
@@ -328,7 +332,7 @@ static uint64_t report_step(const struct arena *arena, struct rk_worker_id worke
     return found ? step : atomic_load(&arena->header->complete_step);
 }
 
-void arena_report_read(const struct arena *arena, struct rk_worker_id worker,
+void arena_report_read(const struct arena *arena, struct rk_worker_id worker, rk_word word,
                        const struct arena_plan *previous, struct arena_report *report)
 {
     memset(report, 0, sizeof *report);
@@ -349,7 +353,8 @@ void arena_report_read(const struct arena *arena, struct rk_worker_id worker,
 
         if (table == NULL ||
             (state == ARENA_SEAT_TAKEN && atomic_load(&seat->worker) != worker.value) ||
-            state == ARENA_SEAT_FREE)
+            state == ARENA_SEAT_FREE ||
+            (arena->header->on_gpus && atomic_load(&seat->ack_word) != word))
             continue;
         if (table->count > report->max_nodes)
             report->max_nodes = table->count;

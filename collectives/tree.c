@@ -91,9 +91,8 @@ static uint32_t joins_after(const struct tree_part *parts, uint32_t p, struct tr
     return before - *depth;
 }
 
-/* The parts in their order from element `from` on, each with the joins that it makes possible. */
-static void list_terms(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
-                       size_t from, struct sum_term *list)
+void tree_terms(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                size_t from, struct sum_term *list)
 {
     struct tree_node open[TREE_MAX_LEVEL + 2];
     uint32_t depth = 0;
@@ -125,7 +124,7 @@ void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_no
     const struct sum_kernels *sum = sum_best();
     struct sum_term list[RK_MAX_SHARDS];
 
-    list_terms(parts, part_count, root, from, list);
+    tree_terms(parts, part_count, root, from, list);
     if (part_count == 1)
         sum->load(list[0].dtype, list[0].data, list[0].weight, count, out + from);
     else if (part_count == 2 && is_plain(&list[0]) && is_plain(&list[1]))
@@ -142,7 +141,7 @@ void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_
     const struct sum_kernels *sum = sum_best();
     struct sum_term list[RK_MAX_SHARDS];
 
-    list_terms(parts, part_count, root, from, list);
+    tree_terms(parts, part_count, root, from, list);
     if (part_count == 1 && list[0].weight == 1.0f && list[0].data != out + from)
         memcpy(out + from, list[0].data, count * sizeof *out);
     else if (part_count == 1 && list[0].weight != 1.0f)

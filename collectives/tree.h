@@ -93,6 +93,9 @@ static inline struct tree_part tree_part_f64(struct tree_node node, const void *
  * of a SUM_F32 part.  `stream`: nobody reads the result soon, so it goes past the caches. */
 void tree_sum(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
               size_t from, size_t count, bool stream, float *out);
+/* The terms (sum.h) of such a sum, one for each part, from element `from` on: into `list`. */
+void tree_terms(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
+                size_t from, struct sum_term *list);
 /* The same in float64 for parts of SUM_F64. */
 void tree_sum64(const struct tree_part *parts, uint32_t part_count, struct tree_node root,
                 size_t from, size_t count, double *out);

@@ -56,7 +56,7 @@ struct rk_layout {
     uint64_t grad_wide;   /* and in float64 */
     uint64_t bucket;      /* bytes of a bucket of gradient space; 0: as the arena chooses */
     uint32_t reduce;      /* enum rk_reduce of worker/reknit.h */
-    uint32_t reserved;    /* 0 */
+    uint32_t on_gpus;     /* 1: gradients lie in the memory of GPUs and are summed there */
     struct rk_tensor tensor[];
 };
 

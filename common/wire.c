@@ -48,6 +48,7 @@ static const struct bound bounds[] = {
     {&rk__rsh_start__descriptor, "command", 16384},
     {&rk__freeze__descriptor, "fence", MAX_HOST_RANKS},
     {&rk__go__descriptor, "done", RK_MAX_SHARDS / 8},
+    {&rk__comm_id__descriptor, "id", 128},
     {&rk__go__descriptor, "local", MAX_HOST_RANKS},
     {&rk__start_carriers__descriptor, "host", MAX_WORKERS},
     {&rk__start_carriers__descriptor, "worker", MAX_WORKERS},

@@ -103,6 +103,7 @@ static struct core_config config_of(const struct options *options)
         .launch_timeout = LAUNCH_TIMEOUT,
         .carrier_timeout = CARRIER_TIMEOUT,
         .standby_carriers = options->standby_carriers,
+        .on_gpus = strcmp(options->backend, "nccl") == 0,
         .recover_timeout =
             RECOVER_TIMEOUT > 3 * options->silence ? RECOVER_TIMEOUT : 3 * options->silence,
         .checkpoint_interval_ns = options->interval,
@@ -183,6 +184,7 @@ static void close_all(struct coordinator *c)
     workers_done(&c->workers);
     launches_done(&c->launches);
     carriers_done(&c->carriers);
+    comms_done(&c->comms);
     explicit_bzero(&c->secret, sizeof c->secret);
 }
 

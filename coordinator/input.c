@@ -249,6 +249,12 @@ static void take_from_worker(struct coordinator *c, uint64_t id, const Rk__Envel
     case RK__ENVELOPE__BODY_PROGRESS:
         take_progress(c, id, envelope->progress);
         break;
+    case RK__ENVELOPE__BODY_COMM_ID:
+        comms_id(c, id, envelope->comm_id);
+        break;
+    case RK__ENVELOPE__BODY_COMM_FAILED:
+        comms_failed(c, id, envelope->comm_failed);
+        break;
     case RK__ENVELOPE__BODY_GOODBYE:
         rk_info("worker on %s leaves: %s", worker->host_name, envelope->goodbye->why);
         break;

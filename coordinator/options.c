@@ -56,7 +56,7 @@ static const struct option_text {
     {"workers", true, OPT_WORKERS, "N|MIN:MAX   how many workers"},
     {"slots", true, OPT_SLOTS, "S           ranks of a worker"},
     {"shards", true, OPT_SHARDS, "V           virtual shards of a batch, a power of two"},
-    {"backend", true, OPT_BACKEND, "auto|mpi|none"},
+    {"backend", true, OPT_BACKEND, "auto|mpi|nccl|none"},
     {"gather", true, OPT_GATHER, "MS          start with fewer workers after this"},
     {"heartbeat", true, OPT_HEARTBEAT, "MS          between signs of life"},
     {"silence", true, OPT_SILENCE, "MS          without one, then a worker is lost"},
@@ -247,7 +247,7 @@ static int set_value(struct options *options, enum option_id id, const char *val
         return parse_shards(options, value, why);
     case OPT_BACKEND:
         options->backend = value;
-        return check_word("backend", value, "auto|mpi|none", why);
+        return check_word("backend", value, "auto|mpi|nccl|none", why);
     case OPT_GATHER:
         return parse_ms("gather", value, 0, &options->gather, why);
     case OPT_HEARTBEAT:

@@ -159,6 +159,11 @@ static void say_end(struct coordinator *c, const struct core_action *action)
                  saves_trouble(c->saves)[0] ? saves_trouble(c->saves)
                                             : "no host has the state of the last step any more");
         break;
+    case CORE_REASON_COMM:
+        snprintf(c->why, sizeof c->why,
+                 "the GPUs' communicators failed again and again with nobody lost: %s",
+                 c->comms.why);
+        break;
     case CORE_REASON_STOP:
         snprintf(c->why, sizeof c->why, "the job was stopped");
         break;

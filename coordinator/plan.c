@@ -47,6 +47,7 @@ void plan_welcome(struct coordinator *c, uint64_t worker)
     welcome.narrow_wire = strcmp(c->options.wire, "bf16") == 0;
     welcome.carrier_job = c->carriers.job;
     welcome.standby_job = c->carriers.standby;
+    welcome.on_gpus = c->config.on_gpus;
     welcome.fast = strcmp(c->options.reduction, "fast") == 0;
     welcome.rank = rank;
     welcome.n_rank = view.status.slots;
@@ -304,6 +305,7 @@ static void go_send(struct coordinator *c, const struct core_plan *plan,
     if (local && list && (place || !plan->carrier_part)) {
         go_fill_plan(c, &go, plan, members, done);
         go.carrier_place = place;
+        comms_fill(c, &go);
         go_fill_local(&go, plan, members, view->host.value, local, list);
         envelope.body_case = RK__ENVELOPE__BODY_GO;
         envelope.go = &go;
@@ -327,6 +329,7 @@ void plan_go(struct coordinator *c, const struct core_action *action)
                 (unsigned long long)rk_word_generation(plan.word));
         return;
     }
+    comms_plan(c, plan.word, members.member, members.count);
     if (action->worker.value) {
         if (core_worker_find(c->core, action->worker, &view))
             go_send(c, &plan, &members, &view);

@@ -241,6 +241,8 @@ static Rk__Role role_of(const Rk__Envelope *envelope)
     case RK__ENVELOPE__BODY_RSH_STARTED:
     case RK__ENVELOPE__BODY_PROGRESS:
     case RK__ENVELOPE__BODY_GOODBYE:
+    case RK__ENVELOPE__BODY_COMM_ID:
+    case RK__ENVELOPE__BODY_COMM_FAILED:
         return RK__ROLE__ROLE_WORKER;
     case RK__ENVELOPE__BODY_LAUNCHER_HELLO:
     case RK__ENVELOPE__BODY_WORKER_GONE:

@@ -6,6 +6,7 @@
  * hosts saves.c        checkpoints, on a thread of their own           clients.c  requests notes.c
  * the core's notes to events          report.c   what the run was worth status.c       the job as
  * JSON
+ *   comm.c         communicators of GPUs
  *
  * One `now` and one `wall` a turn.  Everything runs on one thread, but the jobs of saves.c. */
 #ifndef RK_COORDINATOR_SHELL_H
@@ -52,6 +53,20 @@ struct carriers {
     struct carriers_launch launch[2]; /* as far as this coordinator started them */
     uint32_t job, standby;            /* that shall live; 0: none */
     uint32_t failed; /* of those that were to serve, in a row, some carrier never came */
+};
+
+/* Communicators of GPUs, as of the last plan. */
+#define COMM_MOST_LOST 64u
+struct comms {
+    rk_word word;
+    struct core_member *member; /* by index */
+    size_t count;
+    rk_word from; /* the communicator that it is shrunk from, 0: made anew */
+    uint32_t lost_count;
+    uint32_t lost[COMM_MOST_LOST];
+    uint32_t id_size; /* 0: the first rank has not said it yet */
+    uint8_t id[128];
+    char why[1024]; /* the last failure of one, for people */
 };
 
 struct follower {
@@ -102,6 +117,7 @@ struct coordinator {
     struct workers workers;
     struct launches launches;
     struct carriers carriers;
+    struct comms comms;
     struct clients clients;
     struct report report;
     struct rate rate;
@@ -170,6 +186,16 @@ void carriers_do(struct coordinator *c, const struct core_action *action);
 void carriers_state(struct coordinator *c, uint64_t worker, const Rk__CarrierState *state);
 void carriers_rsh(struct coordinator *c, uint64_t worker, const Rk__RshRequest *request);
 void carriers_rsh_started(struct coordinator *c, uint64_t worker, const Rk__RshStarted *started);
+
+/* ---- comm.c ---------------------------------------------------------------------------------- */
+
+void comms_done(struct comms *comms);
+/* A plan of these members goes out. */
+void comms_plan(struct coordinator *c, rk_word word, const struct core_member *member,
+                size_t count);
+void comms_fill(const struct coordinator *c, Rk__Go *go);
+void comms_id(struct coordinator *c, uint64_t worker, const Rk__CommId *id);
+void comms_failed(struct coordinator *c, uint64_t worker, const Rk__CommFailed *failed);
 
 /* ---- saves.c --------------------------------------------------------------------------------- */
 

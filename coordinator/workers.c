@@ -136,6 +136,7 @@ static void take_rank(struct worker_info *worker, const Rk__RankStatus *from,
         json_object_clear(rank->numbers);
     rank->pid = empty ? 0 : from->pid;
     rank->start_generation = from->generation;
+    rank->comm_word = empty ? 0 : from->comm_word;
     take_numbers(rank, from);
     *to = (struct core_rank_status){
         /* an empty slot keeps name and pid of the rank that ended there, if there was one */

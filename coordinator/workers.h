@@ -12,7 +12,8 @@
 struct worker_rank {
     int32_t pid;
     uint64_t start_generation;
-    json_t *numbers; /* an object, or NULL */
+    rk_word comm_word; /* of its communicator (NCCL), when that is whole; else 0 */
+    json_t *numbers;   /* an object, or NULL */
 };
 
 struct worker_carrier {

@@ -171,8 +171,7 @@ void probe_nccl(struct finding *finding)
     }
     *(void **)&ask = dlsym(library, "ncclGetVersion");
     if (ask && ask(&version) == 0)
-        snprintf(finding->text, sizeof finding->text,
-                 "NCCL %d.%d.%d found; the nccl backend is not part of this version",
+        snprintf(finding->text, sizeof finding->text, "NCCL %d.%d.%d found (--backend nccl)",
                  version / 10000, version / 100 % 100, version % 100);
     else
         snprintf(finding->text, sizeof finding->text, "libnccl.so.2 found, its version unknown");

@@ -55,9 +55,10 @@ static const struct argument arguments[] = {
      "no memory, to rehearse the loss of a host",
      argument_count, AT(virtual_hosts), 1, 64},
     {"--name", "JOB", "the job's name (from the program's)", take_name, AT(name), 0, 0},
-    {"--backend", "auto|mpi|none",
+    {"--backend", "auto|mpi|nccl|none",
      "none: any program, only its environment is given;\n"
-     "mpi: gradients between hosts go over Open MPI (auto)",
+     "mpi: gradients between hosts go over Open MPI; nccl:\n"
+     "they lie on GPUs, and NCCL moves them (auto: mpi)",
      take_backend, AT(backend), 0, 0},
     {"--shards", "V",
      "parts of the global batch, a power of two, at least the\n"
@@ -324,15 +325,6 @@ static int check_hosts(struct run_options *options, struct rk_why *why)
     return 0;
 }
 
-static int check_versions(const struct run_options *options, struct rk_why *why)
-{
-    if (strcmp(options->backend, "nccl") == 0)
-        return rk_fail(why, RK_EUNAVAILABLE,
-                       "--backend nccl is not in this version; auto and mpi reduce in the memory "
-                       "of the hosts, also for programs that compute on a GPU");
-    return 0;
-}
-
 static int absolute_checkpoint_dir(struct run_options *options, struct rk_why *why)
 {
     char here[PATH_MAX];
@@ -351,7 +343,7 @@ static int absolute_checkpoint_dir(struct run_options *options, struct rk_why *w
 
 static int check_all(struct run_options *options, struct rk_why *why)
 {
-    int rc = check_versions(options, why);
+    int rc = 0;
 
     if (rc == 0 && options->hosts_text != NULL)
         rc = check_hosts(options, why);

@@ -1,5 +1,6 @@
 /* Registering tensors, and where gradients lie: in memory of the program's own, or in the seat's
  * leaf, mapped a second time at addresses that rk_alloc gives out before there is an arena. */
+#include "worker/gpu.h"
 #include "worker/session.h"
 
 #include "collectives/sum.h"
@@ -50,10 +51,15 @@ int session_add_tensor(struct rk_session *session, enum rk_tensor_kind kind, con
     rc = grow(session, (void **)&session->data, count, &session->data_capacity,
               sizeof *session->data);
     if (rc == 0)
-        rc = rk_layout_add(&session->layout, kind, name, dtype, ndim, shape, &session->why);
+        rc = grow(session, (void **)&session->on_gpu, count, &session->on_gpu_capacity,
+                  sizeof *session->on_gpu);
     if (rc == 0)
-        session->data[count] = data;
-    return rc;
+        rc = rk_layout_add(&session->layout, kind, name, dtype, ndim, shape, &session->why);
+    if (rc != 0)
+        return rc;
+    session->data[count] = data;
+    session->on_gpu[count] = false;
+    return 0;
 }
 
 int rk_register_state(struct rk_session *session, const char *name, void *data, enum rk_dtype dtype,
@@ -66,13 +72,26 @@ int rk_register_state(struct rk_session *session, const char *name, void *data, 
     return rc;
 }
 
+/* For calls that give memory of the host to a session whose gradients lie on a GPU. */
+static int no_gpu(struct rk_session *session, const char *call, const char *name)
+{
+    if (session->gpu == NULL)
+        return 0;
+    return session_fail(session, RK_ESTATE,
+                        "%s: %s lies in the memory of the host, and rk_use_gpu was called; see "
+                        "rk_register_gpu_gradient and rk_register_gpu_state",
+                        call, name == NULL ? "" : name);
+}
+
 int rk_alloc_state(struct rk_session *session, const char *name, const void *initial,
                    enum rk_dtype dtype, uint32_t ndim, const uint64_t *shape, uint32_t *number)
 {
     uint32_t t = session->layout->tensor_count;
-    int rc = grow(session, (void **)&session->shared, session->shared_count,
-                  &session->shared_capacity, sizeof *session->shared);
+    int rc = no_gpu(session, "rk_alloc_state", name);
 
+    if (rc == 0)
+        rc = grow(session, (void **)&session->shared, session->shared_count,
+                  &session->shared_capacity, sizeof *session->shared);
     /* It has a place of its own, whatever `initial` is. */
     if (rc == 0)
         rc = session_add_tensor(session, RK_TENSOR_STATE, name, session, dtype, ndim, shape);
@@ -105,19 +124,74 @@ static int add_gradient(struct rk_session *session, const char *name, void *data
 int rk_register_gradient_as(struct rk_session *session, const char *name, void *data,
                             enum rk_dtype dtype, uint64_t count)
 {
-    return add_gradient(session, name, data, dtype, count);
+    int rc = no_gpu(session, "rk_register_gradient", name);
+
+    return rc != 0 ? rc : add_gradient(session, name, data, dtype, count);
 }
 
 int rk_register_gradient(struct rk_session *session, const char *name, float *data, uint64_t count)
 {
-    return add_gradient(session, name, data, RK_F32, count);
+    return rk_register_gradient_as(session, name, data, RK_F32, count);
 }
 
 int session_add_hidden(struct rk_session *session)
 {
-    if (session->options.reduce != RK_WEIGHTED)
-        return 0;
+    if (session->options.reduce != RK_WEIGHTED || session->gpu != NULL)
+        return 0; /* on a GPU weights go with the tables of partial sums */
     return add_gradient(session, HIDDEN_WEIGHTS, &session->weight, RK_F64, 1);
+}
+
+/* ---- memory of a GPU ------------------------------------------------------------------------- */
+
+int rk_use_gpu(struct rk_session *session, int device, void *stream)
+{
+    int rc;
+
+    if (session->phase != SESSION_JOINED || session->layout->tensor_count != 0)
+        return session_fail(session, RK_ESTATE,
+                            "rk_use_gpu comes after rk_join, before anything is registered");
+    if (session->gpu != NULL)
+        return session_fail(session, RK_ESTATE, "rk_use_gpu is called once");
+    rc = gpu_open(session, device, stream);
+    if (rc == 0)
+        session->layout->on_gpus = 1;
+    if (rc == 0 && session->agent < 0)
+        arena_set_job(&session->arena, session->arena.header->shards, ARENA_EXACT, true);
+    return rc;
+}
+
+int rk_register_gpu_state(struct rk_session *session, const char *name, void *data,
+                          enum rk_dtype dtype, uint32_t ndim, const uint64_t *shape)
+{
+    uint32_t t = session->layout->tensor_count;
+    int rc;
+
+    if (session->gpu == NULL)
+        return session_fail(session, RK_ESTATE, "state %s lies on a GPU: call rk_use_gpu first",
+                            name == NULL ? "" : name);
+    rc = rk_register_state(session, name, data, dtype, ndim, shape);
+    if (rc == 0)
+        session->on_gpu[t] = true;
+    return rc;
+}
+
+int rk_register_gpu_gradient(struct rk_session *session, const char *name, void *data,
+                             enum rk_dtype dtype, uint64_t count)
+{
+    uint32_t t = session->layout->tensor_count;
+    int rc;
+
+    if (session->gpu == NULL)
+        return session_fail(session, RK_ESTATE, "gradient %s lies on a GPU: call rk_use_gpu first",
+                            name == NULL ? "" : name);
+    if (dtype == RK_F64)
+        return session_fail(session, RK_EINVAL,
+                            "gradient %s: on a GPU f32, f16 and bf16 are summed, not f64",
+                            name == NULL ? "" : name);
+    rc = add_gradient(session, name, data, dtype, count);
+    if (rc == 0)
+        session->on_gpu[t] = true;
+    return rc;
 }
 
 /* ---- rk_alloc -------------------------------------------------------------------------------- */
@@ -178,6 +252,8 @@ int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, 
                             name == NULL ? "" : name, (unsigned long long)count,
                             (unsigned long long)(WINDOW_BYTES >> 30));
     if (session->phase == SESSION_JOINED)
+        rc = no_gpu(session, "rk_alloc", name);
+    if (session->phase == SESSION_JOINED && rc == 0)
         rc = open_window(session, which);
     if (rc == 0)
         rc = add_gradient(session, name, session->window[which], dtype, count);
@@ -289,7 +365,8 @@ int session_place_gradients(struct rk_session *session)
         return session_fail(session, RK_ENOMEM, "rank %u: no memory for %u buckets", session->rank,
                             buckets);
     sort_gradients(session);
-    count_lanes(session);
+    if (session->gpu == NULL)
+        count_lanes(session);
     return 0;
 }
 
@@ -317,6 +394,8 @@ static double weight_sum(const struct rk_session *session)
 {
     double sum;
 
+    if (session->gpu != NULL)
+        return gpu_weight(session);
     memcpy(&sum, result_of(session, session->gradient_count - 1), sizeof sum);
     return sum;
 }

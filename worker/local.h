@@ -11,6 +11,10 @@
  *   ACK (word in a)                   ->         its seat holds position, has_state, ack_word
  *   PROGRESS (position in a)          ->         first finished step after a go
  *   SNAPSHOT (step in a)              ->         a snapshot became valid
+ *   COMM_ID (word in a, id in text)   ->         the ranks of that generation meet by it; without
+ *                                                one it is asked for
+ *   COMM_FAILED (word in a, why in    ->         its communicator failed, with nobody known to
+ *     text)                                     be lost
  *   LEFT (final position in a)        ->
  *
  *   carrier
@@ -37,7 +41,7 @@
 #include <stdint.h>
 
 #define LOCAL_MAGIC UINT32_C(0x4c4b5231)
-#define LOCAL_VERSION 1u
+#define LOCAL_VERSION 2u
 #define LOCAL_TEXT_MAX 16384u
 #define LOCAL_ENV_AGENT "REKNIT_AGENT"
 
@@ -55,7 +59,9 @@ enum local_kind {
     LOCAL_RSH,
     LOCAL_STARTED,
     LOCAL_REFUSED,
-    LOCAL_PEER
+    LOCAL_PEER,
+    LOCAL_COMM_ID,
+    LOCAL_COMM_FAILED
 };
 
 struct local_message {

@@ -1,4 +1,5 @@
 /* Following the membership word: freeze, go, and what a new plan asks of a rank; see arena.h. */
+#include "worker/gpu.h"
 #include "worker/session.h"
 
 #include "worker/local.h"
@@ -53,6 +54,7 @@ static int acknowledge(struct rk_session *session, rk_word word)
     atomic_store(&seat->position, position);
     atomic_store(&seat->has_state, session->has_state);
     atomic_store(&seat->ack_position, session->has_state ? position : ARENA_NO_STEP);
+    atomic_store(&seat->comm_word, session->gpu != NULL ? gpu_comm_word(session) : 0);
     atomic_store(&seat->ack_word, word);
     session->acked = word;
     while ((rc = local_send(session->agent, &message, -1)) == RK_EFULL)
@@ -129,28 +131,31 @@ static bool gives_state(const struct rk_session *session)
     return true;
 }
 
-/* Whether the state of deal_step is all here and taken over; does its part to get it here. */
-static bool take_state(struct rk_session *session)
+/* 1: the state of deal_step is all here and taken over; 0: not yet; does its part to get it here.
+ */
+static int take_state(struct rk_session *session)
 {
     struct arena *arena = &session->arena;
     uint64_t position = session->plan.deal_step;
     int k = arena_snapshot_find(arena, position);
+    int rc;
 
     if (session->shared_count != 0 && !arena_shared_has(arena, position)) {
         if (!session_shares(session))
-            return false;
+            return 0;
         if (session->plan.fresh)
             session_share_initial(session);
         else if (k >= 0)
             session_share_snapshot(session, (uint32_t)k, position);
         else
-            return false;
+            return 0;
     }
     if (session->plan.fresh || (session->shared_count != 0 && !session->has_private))
-        return true;
-    if (k >= 0)
-        session_take_state(session, (uint32_t)k);
-    return k >= 0;
+        return 1;
+    if (k < 0)
+        return 0;
+    rc = session_take_state(session, (uint32_t)k);
+    return rc < 0 ? rc : 1;
 }
 
 /* Receives the state of deal_step on this host.  1: a newer freeze came first. */
@@ -163,8 +168,9 @@ static int receive_state(struct rk_session *session)
     for (;;) {
         uint32_t bell = arena_bell(&session->arena);
 
-        if (take_state(session))
-            return 0;
+        rc = take_state(session);
+        if (rc != 0)
+            return rc < 0 ? rc : 0;
         if (atomic_load(&block->freeze_word) != session->plan.word)
             return 1;
         if (turn % CHECK_TURNS == CHECK_TURNS - 1) {
@@ -229,6 +235,8 @@ static int apply(struct rk_session *session)
         if (rc != 0)
             return rc;
     }
+    if (session->gpu != NULL)
+        gpu_follow(session);
     session_deal(session);
     session->tell_progress = true;
     return 0;

@@ -1,6 +1,7 @@
 /* The sum over all ranks of the host: each sums its slice of every bucket that all have, and where
  * the update is fused turns it into state at once; and the wait for it, which ends when the
  * membership does.  See arena.h. */
+#include "worker/gpu.h"
 #include "worker/session.h"
 
 #include <string.h>
@@ -295,6 +296,8 @@ int session_wait_for_sum(struct rk_session *session)
 {
     uint32_t turn = 0;
 
+    if (session->gpu != NULL)
+        return gpu_wait_for_sum(session);
     session_shards_end(session);
     for (;;) {
         uint32_t bell = arena_bell(&session->arena);

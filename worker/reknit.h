@@ -57,10 +57,11 @@ enum rk_error {
     RK_EEXIST = -6,  /* the name is taken */
     RK_EPROTO = -12, /* agent and library do not understand each other */
     RK_EVERSION = -13,
-    RK_ENOTFINITE = -15, /* a gradient is infinite or not a number */
-    RK_EFENCED = -20,    /* this process is no longer a member of the job */
-    RK_EAGENT = -21,     /* the agent of this host is gone */
-    RK_ELAYOUT = -22,    /* ranks do not agree on what they registered */
+    RK_EUNAVAILABLE = -14, /* a library or a GPU that is needed is not there */
+    RK_ENOTFINITE = -15,   /* a gradient is infinite or not a number */
+    RK_EFENCED = -20,      /* this process is no longer a member of the job */
+    RK_EAGENT = -21,       /* the agent of this host is gone */
+    RK_ELAYOUT = -22,      /* ranks do not agree on what they registered */
 };
 #endif
 
@@ -149,6 +150,31 @@ int rk_register_gradient_as(struct rk_session *session, const char *name, void *
 int rk_alloc(struct rk_session *session, const char *name, enum rk_dtype dtype, uint64_t count,
              void **data);
 
+/* ---- GPUs -------------------------------------------------------------------------------------
+ *
+ * Gradients that lie in the memory of a GPU are summed there, with the same bits as in the memory
+ * of a host, and NCCL moves them: start the job with --backend nccl.  All gradients lie there then;
+ * state may lie in either memory.  libnccl, the CUDA runtime and libreknit-cuda.so are loaded when
+ * rk_use_gpu is called. */
+
+/* The GPU of this rank's place on its host, modulo how many there are. */
+#define RK_GPU_BY_PLACE (-1)
+
+/* Says that gradients lie in the memory of GPU `device`, which becomes this thread's, and that what
+ * the program does there is queued on `stream` (a cudaStream_t; NULL: the default stream).  After
+ * rk_join, before anything is registered.  rk_shard_done and rk_unused queue their work behind what
+ * the stream has by then and before what it is given later; rk_gradients_wait waits for it.
+ * Errors: RK_EUNAVAILABLE (built without CUDA, or no GPU, driver or library here), RK_EVERSION,
+ * RK_ENOMEM, RK_ESTATE. */
+int rk_use_gpu(struct rk_session *session, int device, void *stream);
+
+/* As rk_register_state, for memory of that GPU. */
+int rk_register_gpu_state(struct rk_session *session, const char *name, void *data,
+                          enum rk_dtype dtype, uint32_t ndim, const uint64_t *shape);
+/* As rk_register_gradient_as, for memory of that GPU: RK_F32, RK_F16 or RK_BF16. */
+int rk_register_gpu_gradient(struct rk_session *session, const char *name, void *data,
+                             enum rk_dtype dtype, uint64_t count);
+
 /* Enters the job's membership: blocks until this rank is a member of a generation, fills the
  * registered state from a surviving rank, a snapshot or a checkpoint (or leaves it as the program
  * initialised it when the job starts fresh), and sets *step to the number of finished steps.
@@ -217,6 +243,13 @@ struct rk_adamw {
     const uint32_t *second;
 };
 int rk_update_adamw(void *context, struct rk_session *session, const struct rk_slice *slice);
+
+/* AdamW in place on `count` elements in the memory of the session's GPU, queued on the stream of
+ * rk_use_gpu; with the bias corrected for step + 1 steps.  `decays` and the numbers in the struct
+ * are not used.  RK_ESTATE, RK_EUNAVAILABLE. */
+int rk_gpu_adamw(struct rk_session *session, const struct rk_adamw *adamw, uint64_t step,
+                 uint64_t count, const float *gradient, float *weights, float *first,
+                 float *second);
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 

@@ -1,5 +1,6 @@
 /* Joining, registering, leaving; see reknit.h and session.h. */
 #include "worker/session.h"
+#include "worker/gpu.h"
 
 #include "common/memory.h"
 #include "worker/local.h"
@@ -127,11 +128,13 @@ static void session_free(struct rk_session *session)
         return;
     if (session->agent >= 0)
         close(session->agent);
+    gpu_close(session);
     session_free_gradients(session);
     pthread_mutex_destroy(&session->reducing);
     arena_close(&session->arena);
     rk_layout_free(session->layout);
     free(session->data);
+    free(session->on_gpu);
     free(session);
 }
 
@@ -171,6 +174,7 @@ int rk_join(const struct rk_options *options, struct rk_session **session)
 int session_give_state(struct rk_session *session)
 {
     char *target;
+    int rc = 0;
     int k = arena_snapshot_find(&session->arena, session->position);
 
     if (k >= 0)
@@ -180,26 +184,40 @@ int session_give_state(struct rk_session *session)
         return session_fail(session, RK_EFULL, "both snapshots are being read");
     arena_snapshot_begin(&session->arena, (uint32_t)k);
     target = arena_snapshot_data(&session->arena, (uint32_t)k);
-    for (uint32_t t = 0; t < session->layout->tensor_count; t++) {
+    for (uint32_t t = 0; rc == 0 && t < session->layout->tensor_count; t++) {
         const struct rk_tensor *tensor = &session->layout->tensor[t];
 
-        if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0)
+        if (tensor->kind != RK_TENSOR_STATE || tensor->bytes == 0)
+            continue;
+        if (session->on_gpu[t])
+            rc = gpu_read(session, t, target + tensor->offset);
+        else
             memcpy(target + tensor->offset, session_state_data(session, t), (size_t)tensor->bytes);
     }
+    if (rc == 0 && session->gpu != NULL)
+        rc = gpu_settle(session);
+    if (rc != 0)
+        return rc;
     arena_snapshot_commit(&session->arena, (uint32_t)k, session->position);
     return 0;
 }
 
-void session_take_state(struct rk_session *session, uint32_t k)
+int session_take_state(struct rk_session *session, uint32_t k)
 {
     const char *source = arena_snapshot_data(&session->arena, k);
+    int rc = 0;
 
-    for (uint32_t t = 0; t < session->layout->tensor_count; t++) {
+    for (uint32_t t = 0; rc == 0 && t < session->layout->tensor_count; t++) {
         const struct rk_tensor *tensor = &session->layout->tensor[t];
 
-        if (tensor->kind == RK_TENSOR_STATE && tensor->bytes != 0 && !tensor->in_arena)
+        if (tensor->kind != RK_TENSOR_STATE || tensor->bytes == 0 || tensor->in_arena)
+            continue;
+        if (session->on_gpu[t])
+            rc = gpu_write(session, t, source + tensor->offset);
+        else
             memcpy(session->data[t], source + tensor->offset, (size_t)tensor->bytes);
     }
+    return rc == 0 && session->gpu != NULL ? gpu_settle(session) : rc;
 }
 
 /* Hands the layout to the agent in a memfd and waits for its verdict. */
@@ -257,7 +275,7 @@ static void populate(const struct rk_session *session)
 {
     arena_populate(&session->arena, session->seat);
     for (uint32_t t = 0; t < session->layout->tensor_count; t++)
-        if (session->data[t] != NULL && !session->layout->tensor[t].in_arena)
+        if (session->data[t] != NULL && !session->layout->tensor[t].in_arena && !session->on_gpu[t])
             rk_memory_populate(session->data[t], session->layout->tensor[t].bytes, true);
 }
 
@@ -281,6 +299,8 @@ int rk_restore(struct rk_session *session, uint64_t *step)
         rc = arena_seat_allocate(&session->arena, session->seat, &session->why);
     if (rc == 0)
         rc = session_place_gradients(session);
+    if (rc == 0 && session->gpu != NULL)
+        rc = gpu_place(session);
     if (rc == 0) {
         populate(session);
         rc = session_enter(session);

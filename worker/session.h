@@ -73,6 +73,9 @@ struct rk_session {
     uint32_t *shared; /* tensors of the state in the arena, by number */
     uint32_t shared_count;
     uint32_t shared_capacity;
+    struct gpu *gpu; /* where gradients lie; NULL: in the memory of the host */
+    bool *on_gpu;    /* of tensor i: whether `data` is memory of the GPU */
+    uint32_t on_gpu_capacity;
     bool has_private; /* there is state in the program's own memory, too */
     rk_update update; /* NULL: sums are left for the program */
     void *context;
@@ -148,6 +151,10 @@ bool session_shares(const struct rk_session *session);
 
 /* ---- shard.c --------------------------------------------------------------------------------- */
 
+/* The partial sums of the step in hand that this rank has, a copy. */
+void session_read_table(const struct rk_session *session, struct arena_table *table);
+/* Forgets those of the step that is dealt whose shards are not done under the plan. */
+void session_keep_done(struct rk_session *session);
 /* Prepares for `shard`, which is handed out now: the last one of the step when `is_last`. */
 int session_shard_begin(struct rk_session *session, uint32_t shard, bool is_last);
 /* All of its gradient is there: puts it into this rank's table of partial sums. */
@@ -168,6 +175,6 @@ bool session_has_todo(const struct rk_session *session);
 /* Copies the registered state into a snapshot of `position` unless there is one. */
 int session_give_state(struct rk_session *session);
 /* Copies snapshot `k` into the registered state. */
-void session_take_state(struct rk_session *session, uint32_t k);
+int session_take_state(struct rk_session *session, uint32_t k);
 
 #endif

@@ -1,5 +1,6 @@
 /* The shard in hand: its gradient joins the partial sums of this rank, bucket by bucket while the
  * program still computes; see reknit.h and arena.h. */
+#include "worker/gpu.h"
 #include "worker/session.h"
 
 #include <math.h>
@@ -75,7 +76,7 @@ static void switch_table(struct rk_session *session, const struct arena_table *t
 }
 
 /* The partial sums of the step in hand, a copy. */
-static void read_table(const struct rk_session *session, struct arena_table *table)
+void session_read_table(const struct rk_session *session, struct arena_table *table)
 {
     rk_word lineage = arena_plan_lineage(&session->plan, session->position);
     const struct arena_table *valid =
@@ -84,6 +85,22 @@ static void read_table(const struct rk_session *session, struct arena_table *tab
     *table = (struct arena_table){.step = session->position, .lineage = lineage};
     if (valid != NULL)
         *table = *valid;
+}
+
+void session_keep_done(struct rk_session *session)
+{
+    const uint64_t *done = session->plan.done;
+    struct arena_table table;
+    uint32_t kept = 0;
+
+    session_read_table(session, &table);
+    for (uint32_t n = 0; n < table.count; n++)
+        if (tree_set_has(done, tree_first(table.node[n].node)))
+            table.node[kept++] = table.node[n];
+    if (kept == table.count || session->position != session->plan.deal_step)
+        return;
+    table.count = kept;
+    switch_table(session, &table);
 }
 
 /* The program is about to write into the leaf again: what lies there moves out of its way.  That is
@@ -116,7 +133,7 @@ static int place_shard(struct rk_session *session, uint32_t shard, bool is_last)
     struct tree_node node = {.level = 0, .index = (uint16_t)shard};
     uint32_t leaf = session->arena.header->leaf;
 
-    read_table(session, &work->next);
+    session_read_table(session, &work->next);
     clear_leaf(session, &work->next);
     work->buffer = is_last && leaf != ARENA_NO_BUFFER ? leaf : free_buffer(session, &work->next);
     if (session->arena.header->reduction == ARENA_FAST) {
@@ -148,7 +165,7 @@ int session_shard_begin(struct rk_session *session, uint32_t shard, bool is_last
         atomic_store_explicit(&session->bucket_left[b], session->bucket_need[b],
                               memory_order_relaxed);
     session->shard = shard;
-    if (is_last)
+    if (is_last && session->gpu == NULL)
         arena_announce(session_seat(session), arena_tick(session->plan.word, session->position),
                        &work->next);
     return 0;
@@ -304,6 +321,8 @@ int rk_ready_range(struct rk_session *session, uint32_t gradient, uint64_t first
     if (gradient >= session->gradient_count || first > session->gradient[gradient].count ||
         count > session->gradient[gradient].count - first)
         return refuse(session, RK_EINVAL);
+    if (session->gpu != NULL)
+        return 0; /* summed when the shard is done */
     at = session->gradient[gradient].at + first * session->gradient[gradient].wide;
     end = at + count * session->gradient[gradient].wide;
     /* From the end to the start, as backward comes. */
@@ -334,6 +353,8 @@ int rk_unused(struct rk_session *session, uint32_t gradient)
         gradient < session->gradient_count && session->gradient[gradient].lanes != 0) {
         uint32_t tensor = session->gradient[gradient].tensor;
 
+        if (session->gpu != NULL)
+            return gpu_clear(session, gradient);
         memset(session->data[tensor], 0, (size_t)session->layout->tensor[tensor].bytes);
     }
     return rk_ready(session, gradient);
@@ -366,6 +387,10 @@ int session_shard_publish(struct rk_session *session)
 
     if (rc != 0)
         return rc;
+    if (session->gpu != NULL)
+        rc = gpu_add_shard(session);
+    if (rc != 0)
+        return rc;
     for (uint32_t b = arena_buckets(&session->arena); b-- > 0;)
         if (atomic_exchange(&session->bucket_left[b], 0) != 0)
             sum_bucket(session, b);
@@ -382,10 +407,10 @@ void session_shards_end(struct rk_session *session)
     uint64_t tick = arena_tick(session->plan.word, session->position);
     struct arena_table table;
 
-    if (session->position < session->plan.deal_step)
-        return; /* its result is complete somewhere */
+    if (session->gpu != NULL || session->position < session->plan.deal_step)
+        return; /* others need nothing of it here, or its result is complete somewhere */
     if (atomic_load(&seat->bucket_tick) != tick) {
-        read_table(session, &table);
+        session_read_table(session, &table);
         arena_announce(seat, tick, &table);
     }
     arena_ready(&session->arena, seat, tick);

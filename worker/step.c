@@ -100,7 +100,7 @@ int rk_gradients_wait(struct rk_session *session)
     rc = session_wait_for_sum(session);
     if (rc != 0)
         return rc;
-    if (session->update == NULL)
+    if (session->update == NULL && session->gpu == NULL)
         session_copy_result(session);
     session->phase = SESSION_SUMMED;
     return 0;

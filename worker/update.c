@@ -1,4 +1,5 @@
 /* The ready-made updates of reknit.h. */
+#include "worker/gpu.h"
 #include "worker/session.h"
 
 #include "collectives/sum.h"
@@ -68,22 +69,40 @@ static double power(double base, uint64_t exponent)
     return result;
 }
 
-int rk_update_adamw(void *context, struct rk_session *session, const struct rk_slice *slice)
+/* As it is after `steps` steps. */
+static struct sum_adamw adamw_after(const struct rk_adamw *adamw, uint64_t steps)
 {
-    const struct rk_adamw *adamw = context;
-    uint64_t t = session->position + 1;
-    struct sum_adamw with = {
-        .scale = (float)slice->scale,
+    return (struct sum_adamw){
+        .scale = 1.0f,
         .rate = adamw->rate,
         .beta1 = adamw->beta1,
         .beta2 = adamw->beta2,
         .epsilon = adamw->epsilon,
-        .decay = adamw->decays == NULL ? adamw->decay : adamw->decays[slice->gradient],
-        .mean_scale = (float)(1.0 / (1.0 - power((double)adamw->beta1, t))),
-        .square_scale = (float)(1.0 / (1.0 - power((double)adamw->beta2, t))),
+        .decay = adamw->decay,
+        .mean_scale = (float)(1.0 / (1.0 - power((double)adamw->beta1, steps))),
+        .square_scale = (float)(1.0 / (1.0 - power((double)adamw->beta2, steps))),
     };
+}
+
+int rk_gpu_adamw(struct rk_session *session, const struct rk_adamw *adamw, uint64_t step,
+                 uint64_t count, const float *gradient, float *weights, float *first, float *second)
+{
+    struct sum_adamw with = adamw_after(adamw, step + 1);
+
+    if (session->gpu == NULL)
+        return session_fail(session, RK_ESTATE, "rk_gpu_adamw: call rk_use_gpu first");
+    return gpu_adamw(session, &with, count, gradient, weights, first, second);
+}
+
+int rk_update_adamw(void *context, struct rk_session *session, const struct rk_slice *slice)
+{
+    const struct rk_adamw *adamw = context;
+    struct sum_adamw with = adamw_after(adamw, session->position + 1);
     int rc = check(session, adamw->weights, slice);
 
+    with.scale = (float)slice->scale;
+    if (adamw->decays != NULL)
+        with.decay = adamw->decays[slice->gradient];
     if (rc == 0)
         rc = check(session, adamw->first, slice);
     if (rc == 0)

@@ -110,7 +110,7 @@ static int meet_say(struct talk *talk, bool *moved, struct rk_why *why)
         rc = arena_refresh(talk->arena, why);
         if (rc != 0)
             return rc;
-        talk->elements = rk_layout_grad_bytes(layout) / sizeof(float);
+        talk->elements = arena_grad_lanes(talk->arena);
         talk->state_bytes = talk->arena->header->state_bytes;
         if (talk->plan.wire == ARENA_WIRE_BF16)
             rc = narrow_take(talk->narrow, talk->elements, why);

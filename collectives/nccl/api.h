@@ -26,18 +26,29 @@
     X(error_string, ncclGetErrorString)   \
     X(last_error, ncclGetLastError)       \
     X(all_reduce, ncclAllReduce)          \
-    X(all_gather, ncclAllGather)
-#define API_CUDA_LIST(X)                        \
-    X(set_device, cudaSetDevice)                \
-    X(error_text, cudaGetErrorString)           \
-    X(error_name, cudaGetErrorName)             \
-    X(stream_create, cudaStreamCreateWithFlags) \
-    X(stream_destroy, cudaStreamDestroy)        \
-    X(event_create, cudaEventCreateWithFlags)   \
-    X(event_destroy, cudaEventDestroy)          \
-    X(event_record, cudaEventRecord)            \
-    X(event_query, cudaEventQuery)              \
-    X(stream_wait_event, cudaStreamWaitEvent)   \
+    X(all_gather, ncclAllGather)          \
+    X(send, ncclSend)                     \
+    X(recv, ncclRecv)                     \
+    X(group_start, ncclGroupStart)        \
+    X(group_end, ncclGroupEnd)
+#define API_CUDA_LIST(X)                         \
+    X(set_device, cudaSetDevice)                 \
+    X(device_count, cudaGetDeviceCount)          \
+    X(error_text, cudaGetErrorString)            \
+    X(error_name, cudaGetErrorName)              \
+    X(stream_create, cudaStreamCreateWithFlags)  \
+    X(stream_destroy, cudaStreamDestroy)         \
+    X(event_create, cudaEventCreateWithFlags)    \
+    X(event_destroy, cudaEventDestroy)           \
+    X(event_record, cudaEventRecord)             \
+    X(event_query, cudaEventQuery)               \
+    X(stream_wait_event, cudaStreamWaitEvent)    \
+    X(stream_synchronize, cudaStreamSynchronize) \
+    X(memory_alloc, cudaMalloc)                  \
+    X(memory_free, cudaFree)                     \
+    X(host_alloc, cudaHostAlloc)                 \
+    X(host_free, cudaFreeHost)                   \
+    X(memset_async, cudaMemsetAsync)             \
     X(memcpy_async, cudaMemcpyAsync)
 
 struct api {

@@ -169,6 +169,16 @@ enum comm_state comm_state(struct comm *comm)
     return state;
 }
 
+rk_word comm_whole(struct comm *comm)
+{
+    rk_word word;
+
+    pthread_mutex_lock(&comm->lock);
+    word = comm->state == COMM_READY ? comm->word : 0;
+    pthread_mutex_unlock(&comm->lock);
+    return word;
+}
+
 /* ---- generations ----------------------------------------------------------------------------- */
 
 static int check_membership(const struct comm *comm, const struct comm_membership *to,

@@ -23,6 +23,7 @@
 #include "collectives/nccl/rules.h"
 #include "common/id.h"
 
+#include <cuda_runtime_api.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,16 +53,28 @@ struct comm_membership {
     int lost_count;
 };
 
-enum comm_kind { COMM_ALL_REDUCE, COMM_ALL_GATHER };
+enum comm_kind { COMM_ALL_REDUCE, COMM_ALL_GATHER, COMM_EXCHANGE };
+
+/* A part of an exchange: what this rank sends to `peer`, or receives from it. */
+struct comm_piece {
+    int peer; /* in this generation, another rank */
+    size_t count;
+    const void *send; /* NULL: receives */
+    void *recv;
+};
 
 /* all_reduce: recv = the sum of all ranks' send, in NCCL's own order; may be in place.
- * all_gather: recv = `count` elements of rank 0, then those of rank 1, ... */
+ * all_gather: recv = `count` elements of rank 0, then those of rank 1, ...
+ * exchange: all pieces at once; between two ranks those sent match those received, in order. */
 struct comm_op {
     enum comm_kind kind;
     ncclDataType_t type;
     size_t count;
     const void *send; /* device memory */
     void *recv;
+    const struct comm_piece *piece; /* EXCHANGE: instead of count, send and recv; may be none */
+    uint32_t piece_count;
+    cudaEvent_t after; /* begins when this is reached, which was recorded before; NULL: at once */
 };
 
 /* Starts the owner and the watchdog and takes the GPU.  RK_EUNAVAILABLE: the GPU cannot be had. */
@@ -83,5 +96,7 @@ int comm_post(struct comm *comm, rk_word word, const struct comm_op *op, uint64_
 /* Waits until it is done: 0, RK_ESTALE or RK_ETRANSPORT, and then recv holds anything. */
 int comm_wait(struct comm *comm, rk_word word, uint64_t ticket, struct rk_why *why);
 enum comm_state comm_state(struct comm *comm);
+/* The word of the communicator that the next generation can be shrunk from, 0: there is none. */
+rk_word comm_whole(struct comm *comm);
 
 #endif

@@ -108,6 +108,12 @@ ELEMENT float element_read(uint32_t dtype, const void *data, size_t i)
     return element_from_bf16(((const uint16_t *)data)[i]);
 }
 
+/* finite of sum.h, of one element. */
+ELEMENT int element_finite(uint32_t dtype, const void *data, size_t i)
+{
+    return (element_bits(element_read(dtype, data, i)) & 0x7f800000u) != 0x7f800000u;
+}
+
 /* load of sum.h. */
 ELEMENT void element_load(uint32_t from, const void *in, float weight, size_t i, float *out)
 {

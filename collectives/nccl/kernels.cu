@@ -43,6 +43,14 @@ extern "C" __global__ void gpu_terms(const struct sum_term *list, uint32_t term_
         element_terms(list, term_count, i, out);
 }
 
+extern "C" __global__ void gpu_finite(uint32_t of, const void *in, size_t count,
+                                      unsigned long long *bad)
+{
+    EACH_ELEMENT(i, count)
+        if (!element_finite(of, in, i))
+            atomicMin(bad, (unsigned long long)i);
+}
+
 extern "C" __global__ void gpu_adamw(struct element_adamw at, size_t count)
 {
     EACH_ELEMENT(i, count)
@@ -80,6 +88,12 @@ static cudaError_t terms(const struct sum_term *list, uint32_t term_count, size_
     return LAUNCH(gpu_terms, count, stream, list, term_count, count, out);
 }
 
+static cudaError_t finite(enum sum_dtype of, const void *in, size_t count, unsigned long long *bad,
+                          cudaStream_t stream)
+{
+    return LAUNCH(gpu_finite, count, stream, (uint32_t)of, in, count, bad);
+}
+
 static cudaError_t adamw(const struct sum_adamw *rule, const float *g, const float *w,
                          const float *m, const float *v, size_t count, float *next_w, float *next_m,
                          float *next_v, cudaStream_t stream)
@@ -94,7 +108,8 @@ static cudaError_t adamw(const struct sum_adamw *rule, const float *g, const flo
 
 extern "C" const struct gpu_kernels *rk_gpu_kernels(void)
 {
-    static const struct gpu_kernels kernels = {KERNELS_ABI, load, store, pack_bf16, terms, adamw};
+    static const struct gpu_kernels kernels = {KERNELS_ABI, load,   store, pack_bf16,
+                                               terms,       finite, adamw};
 
     return &kernels;
 }

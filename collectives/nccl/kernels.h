@@ -10,7 +10,7 @@
 
 #include <cuda_runtime_api.h>
 
-#define KERNELS_ABI 1u
+#define KERNELS_ABI 2u
 #define KERNELS_PLUGIN "libreknit-cuda.so"
 #define KERNELS_SYMBOL "rk_gpu_kernels"
 
@@ -31,6 +31,9 @@ struct gpu_kernels {
     /* the exact sum; `list` lies in memory that the GPU reads and stands until the work is done */
     cudaError_t (*terms)(const struct sum_term *list, uint32_t term_count, size_t count, float *out,
                          cudaStream_t stream);
+    /* *bad = the lowest element that is not finite, unless *bad is lower already */
+    cudaError_t (*finite)(enum sum_dtype of, const void *in, size_t count, unsigned long long *bad,
+                          cudaStream_t stream);
     cudaError_t (*adamw)(const struct sum_adamw *adamw, const float *g, const float *w,
                          const float *m, const float *v, size_t count, float *next_w, float *next_m,
                          float *next_v, cudaStream_t stream);
@@ -39,7 +42,8 @@ struct gpu_kernels {
 /* What the plug-in exports, as KERNELS_SYMBOL. */
 __attribute__((visibility("default"))) const struct gpu_kernels *rk_gpu_kernels(void);
 
-/* Loads the plug-in, after api_open; NULL: by its usual name.  RK_EUNAVAILABLE: it cannot be
+/* Loads the plug-in, after api_open; NULL: from the folder of the library that this code is part
+ * of, or by its usual name.  RK_EUNAVAILABLE: it cannot be
  * loaded; RK_EVERSION: it belongs to another version of reknit.  It stays loaded. */
 int kernels_open(const char *path, const struct gpu_kernels **kernels, struct rk_why *why);
 

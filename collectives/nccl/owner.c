@@ -260,16 +260,46 @@ static void poll_revoking(struct comm *comm)
         fail_revoke(comm, result);
 }
 
+/* With the lock left while NCCL is called: `calling` stands for the whole of it. */
+static ncclResult_t exchange(const struct comm *comm, const struct comm_op *op)
+{
+    const struct api *api = comm->options.api;
+    ncclResult_t first = api->group_start();
+    ncclResult_t result = ncclSuccess;
+    ncclResult_t last;
+
+    if (first != ncclSuccess)
+        return first;
+    for (uint32_t p = 0; p < op->piece_count && result == ncclSuccess; p++) {
+        const struct comm_piece *piece = &op->piece[p];
+
+        result = piece->send != NULL ? api->send(piece->send, piece->count, op->type, piece->peer,
+                                                 comm->handle, comm->stream)
+                                     : api->recv(piece->recv, piece->count, op->type, piece->peer,
+                                                 comm->handle, comm->stream);
+        if (result == ncclInProgress)
+            result = ncclSuccess; /* the group's end tells */
+    }
+    last = api->group_end();
+    return result == ncclSuccess ? last : result;
+}
+
+static const char *const kind_names[] = {[COMM_ALL_REDUCE] = "ncclAllReduce",
+                                         [COMM_ALL_GATHER] = "ncclAllGather",
+                                         [COMM_EXCHANGE] = "ncclSend and ncclRecv"};
+
 static ncclResult_t launch(struct comm *comm, const struct comm_op *op)
 {
     const struct api *api = comm->options.api;
     ncclResult_t result;
 
-    if (op->kind == COMM_ALL_GATHER)
-        CALL(comm, result, "ncclAllGather",
+    if (op->kind == COMM_EXCHANGE)
+        CALL(comm, result, kind_names[op->kind], exchange(comm, op));
+    else if (op->kind == COMM_ALL_GATHER)
+        CALL(comm, result, kind_names[op->kind],
              api->all_gather(op->send, op->recv, op->count, op->type, comm->handle, comm->stream));
     else
-        CALL(comm, result, "ncclAllReduce",
+        CALL(comm, result, kind_names[op->kind],
              api->all_reduce(op->send, op->recv, op->count, op->type, ncclSum, comm->handle,
                              comm->stream));
     return result;
@@ -283,6 +313,14 @@ static bool launch_next(struct comm *comm)
     ncclResult_t result;
     cudaError_t error;
 
+    if (comm->stage[at] == OP_POSTED && op.after != NULL) {
+        CALL(comm, error, "cudaStreamWaitEvent",
+             comm->options.api->stream_wait_event(comm->stream, op.after, 0));
+        if (error != cudaSuccess) {
+            fail_cuda(comm, comm->word, error, "cudaStreamWaitEvent");
+            return false;
+        }
+    }
     if (comm->stage[at] == OP_LAUNCHING)
         result = poll_handle(comm, comm->handle);
     else
@@ -291,8 +329,7 @@ static bool launch_next(struct comm *comm)
     if (result == ncclInProgress)
         return false;
     if (result != ncclSuccess) {
-        fail_nccl(comm, comm->word, result,
-                  op.kind == COMM_ALL_GATHER ? "ncclAllGather" : "ncclAllReduce");
+        fail_nccl(comm, comm->word, result, kind_names[op.kind]);
         return false;
     }
     CALL(comm, error, "cudaEventRecord",

@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+#define COMM_FAILURES 3u /* in a row without a step, then a fourth is one too many */
+
 void losses_add(struct core *core, uint64_t detect)
 {
     if (core->pending.count++ == 0 && !core->pending.carriers)
@@ -24,6 +26,15 @@ void losses_carriers(struct core *core)
     if (core->pending.count == 0 && !core->pending.carriers)
         core->pending.first = core->now;
     core->pending.carriers = true;
+}
+
+/* Nobody is lost, and the same ranks meet again; not for ever. */
+void budget_comm_failed(struct core *core)
+{
+    losses_carriers(core);
+    budget_spend(core);
+    if (++core->comm_failures > COMM_FAILURES)
+        job_fail(core, 69, CORE_REASON_COMM, CORE_NO_RANK);
 }
 
 /* A generation goes on: what was lost before it recovers with its first step. */
@@ -89,6 +100,7 @@ void budget_stepped(struct core *core)
 {
     core->step_seen = true;
     core->carrier_tries = 0;
+    core->comm_failures = 0;
     if (core->state != CORE_JOB_FORMING && core->state != CORE_JOB_LOADING)
         budget_recovered(core);
     if (core->healing.count == 0 && !core->healing.carriers)

@@ -48,7 +48,8 @@ struct core_config {
     uint64_t launch_timeout;  /* a launched worker that says no hello in so long is given up */
     uint64_t carrier_timeout; /* carriers that are not all up in so long are launched again */
     bool standby_carriers;    /* a second launch of carriers stands by */
-    uint64_t recover_timeout; /* a new coordinator waits so long for the workers it had */
+    bool on_gpus; /* partial sums lie with their ranks: those of who is left out are lost */
+    uint64_t recover_timeout;           /* a new coordinator waits so long for the workers it had */
     uint64_t checkpoint_interval_ns;    /* 0: by steps */
     uint64_t checkpoint_interval_steps; /* 0: by time; both 0: only the final one */
     uint64_t checkpoint_timeout;        /* of one attempt */
@@ -127,6 +128,7 @@ enum core_event_kind {
     CORE_EV_CHECKPOINTS,   /* the shell's answer to CORE_DO_FIND: newest usable one */
     CORE_EV_CARRIER_UP,
     CORE_EV_CARRIER_LOST,
+    CORE_EV_COMM_FAILED,   /* a rank's communicator of `word` failed, and nobody is lost */
     CORE_EV_LAUNCH_FAILED, /* a ticket came to nothing; final: do not try again */
     CORE_EV_SCALE,         /* set the target */
     CORE_EV_STOP,          /* finish the step, checkpoint, leave (SIGTERM, `reknit stop`) */
@@ -276,6 +278,7 @@ enum core_reason {
     CORE_REASON_KILL,
     CORE_REASON_CHECKPOINT, /* nothing could be loaded */
     CORE_REASON_SAVE,       /* the final checkpoint could not be written */
+    CORE_REASON_COMM,       /* communicators failed again and again */
 };
 
 /* How the carriers of a generation came when those before them were lost. */

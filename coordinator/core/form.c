@@ -61,12 +61,16 @@ void form_tick(struct core *core)
 /* Of a host's reports, those about the highest step count, if their sums have the lineage that the
  * last plan gave to that step.  Each reports its own ranks and all that the dead of the host did.
  */
-static void ack_shards(struct core *core, struct host *host, const struct core_event *event)
+static void ack_shards(struct core *core, const struct worker *worker,
+                       const struct core_event *event)
 {
-    struct report *report = &host->report;
+    struct report *report = &core->host[worker->host].report;
     uint64_t step = event->freeze_ack.deal_step;
     bool first = report->word != core->word;
 
+    /* what a worker has that is left out would go with it */
+    if (core->config.on_gpus && worker->state == CORE_WORKER_LEAVING)
+        return;
     if (!event->freeze_ack.done || step >= MAX_POSITION || event->freeze_ack.lineage == 0 ||
         event->freeze_ack.lineage != plan_lineage(core, step) || (!first && step < report->step))
         return;
@@ -106,7 +110,7 @@ void form_ack(struct core *core, uint32_t index, const struct core_event *event)
     }
     if (worker->complete_step < MAX_POSITION && worker->complete_step > core->acks.complete)
         core->acks.complete = worker->complete_step;
-    ack_shards(core, &core->host[worker->host], event);
+    ack_shards(core, worker, event);
     ack_fences(core, worker->host);
 }
 

@@ -580,6 +580,18 @@ static void on_carrier(struct core *core, uint32_t index, const struct core_even
     carriers_event(core, index, event);
 }
 
+static void on_comm(struct core *core, uint32_t index, const struct core_event *event)
+{
+    alive(core, index);
+    if (event->word != core->plan.word || core->state != CORE_JOB_RUNNING || core->broken ||
+        core->ending) {
+        core_refuse_event(core);
+        return;
+    }
+    budget_comm_failed(core);
+    core->broken = true;
+}
+
 static void on_stranger(struct core *core, uint32_t none, const struct core_event *event)
 {
     (void)none;
@@ -622,6 +634,8 @@ static const struct worker_rule rules[CORE_WORKER_COUNT_][CORE_EV_COUNT_] = {
     LIVING(CORE_WORKER_LEAVING),
     [CORE_WORKER_MEMBER][CORE_EV_PROGRESS] = RULE("a step is done", on_progress),
     [CORE_WORKER_LEAVING][CORE_EV_PROGRESS] = RULE("a step is done", on_progress),
+    [CORE_WORKER_MEMBER][CORE_EV_COMM_FAILED] = RULE("freeze -> forming", on_comm),
+    [CORE_WORKER_LEAVING][CORE_EV_COMM_FAILED] = RULE("freeze -> forming", on_comm),
     [CORE_WORKER_LOST][CORE_EV_HELLO] = RULE("fenced", on_zombie),
     [CORE_WORKER_LOST][CORE_EV_HEARTBEAT] = RULE("fenced", on_zombie),
     [CORE_WORKER_LOST][CORE_EV_CLOSED] = RULE("dead, if the launcher says so", on_fenced),

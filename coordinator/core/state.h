@@ -351,6 +351,7 @@ struct core {
     uint32_t serves;                    /* which of them; the other stands by */
     uint32_t carrier_job;               /* the newest number given */
     uint32_t carrier_tries;             /* launches that were to serve since the last step */
+    uint32_t comm_failures;             /* of communicators since the last step */
     uint64_t carrier_again;             /* no generation for the sake of new carriers before */
     uint32_t standby_tries;             /* launches in a row that did not stand by for long */
     uint64_t standby_again;             /* none before */
@@ -530,6 +531,7 @@ const char *launch_rule_name(enum launch_state state, enum launch_event event);
 
 void losses_add(struct core *core, uint64_t detect);
 void losses_carriers(struct core *core);
+void budget_comm_failed(struct core *core);
 void losses_go(struct core *core, bool in_place, uint64_t lost_steps);
 void losses_end(struct core *core);
 void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_code,

@@ -35,7 +35,7 @@ void field_init_as(struct field *field, uint32_t host, uint32_t shards, uint64_t
                             .reduction = field->reduction,
                             .arena = {.fd = -1}};
     must(arena_create(&field->arena, (struct rk_host_id){host + 1}, shards, &why), &why);
-    arena_set_job(&field->arena, shards, field->reduction);
+    arena_set_job(&field->arena, shards, field->reduction, false);
     layout->bucket = bucket;
     if (elements != 0)
         must(rk_layout_add(&layout, RK_TENSOR_GRADIENT, "g", 1, 1, &elements, &why), &why);

@@ -47,7 +47,11 @@ static void post_too_many(struct ranks *all, int rank)
     if (rank == 1)
         ranks_gate(all, 1);
     for (int o = 0; o < COMM_MAX_OPS; o++) {
-        struct comm_op op = {COMM_ALL_REDUCE, ncclFloat32, 1, &value, &sum[o]};
+        struct comm_op op = {.kind = COMM_ALL_REDUCE,
+                             .type = ncclFloat32,
+                             .count = 1,
+                             .send = &value,
+                             .recv = &sum[o]};
 
         CHECK(comm_post(comm, 1, &op, &ticket, NULL) == 0);
         CHECK(ticket == (uint64_t)o);
@@ -81,7 +85,8 @@ static struct comm *lose_rank_1(struct ranks *all, int rank)
     struct comm *comm = ranks_comm(all, rank);
     static float value = 1; /* the GPU may use them for longer than this function lasts */
     static float sum = 7;
-    struct comm_op op = {COMM_ALL_REDUCE, ncclFloat32, 1, &value, &sum};
+    struct comm_op op = {
+        .kind = COMM_ALL_REDUCE, .type = ncclFloat32, .count = 1, .send = &value, .recv = &sum};
     uint64_t ticket = 0;
 
     ranks_form(comm, 1, rank, 3, &all->shared->id[0], NO_LOSS, 0);
@@ -360,7 +365,8 @@ static void meet_an_error(struct ranks *all, int rank)
     struct comm *comm = ranks_comm(all, rank);
     float value = 1;
     float sum = 0;
-    struct comm_op op = {COMM_ALL_REDUCE, ncclFloat32, 1, &value, &sum};
+    struct comm_op op = {
+        .kind = COMM_ALL_REDUCE, .type = ncclFloat32, .count = 1, .send = &value, .recv = &sum};
     uint64_t ticket = 0;
     struct rk_why why;
 

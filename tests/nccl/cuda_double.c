@@ -2,8 +2,11 @@
 #include "tests/nccl/cuda_double.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define DEVICES 8
 
 struct task {
     struct task *next;
@@ -47,24 +50,39 @@ static void pump(struct CUstream_st *stream)
     }
 }
 
+/* The default stream, which other streams do not wait for here. */
+static struct CUstream_st legacy = {.tail = &legacy.head};
+
+static struct CUstream_st *stream_of(cudaStream_t stream)
+{
+    return stream == NULL ? &legacy : stream;
+}
+
 void cuda_double_enqueue(cudaStream_t stream, bool (*poll)(void *context), void *context)
 {
+    struct CUstream_st *on = stream_of(stream);
     struct task *task = calloc(1, sizeof *task);
 
     if (task == NULL)
         abort();
     *task = (struct task){.poll = poll, .context = context};
     pthread_mutex_lock(&lock);
-    *stream->tail = task;
-    stream->tail = &task->next;
+    *on->tail = task;
+    on->tail = &task->next;
     pthread_mutex_unlock(&lock);
+}
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = told_to_fail("cudaSetDevice") ? 0 : DEVICES;
+    return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
     if (told_to_fail("cudaSetDevice"))
         return cudaErrorNoDevice;
-    return device >= 0 && device < 8 ? cudaSuccess : cudaErrorInvalidDevice;
+    return device >= 0 && device < DEVICES ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
 const char *cudaGetErrorName(cudaError_t error)
@@ -86,6 +104,24 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
     if (*stream == NULL)
         return cudaErrorMemoryAllocation;
     (*stream)->tail = &(*stream)->head;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    struct CUstream_st *on = stream_of(stream);
+    bool empty = false;
+
+    if (told_to_fail("cudaStreamSynchronize"))
+        return cudaErrorIllegalAddress;
+    while (!empty) {
+        pthread_mutex_lock(&lock);
+        pump(on);
+        empty = on->head == NULL;
+        pthread_mutex_unlock(&lock);
+        if (!empty)
+            sched_yield();
+    }
     return cudaSuccess;
 }
 
@@ -151,6 +187,58 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     return cudaSuccess;
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+cudaError_t cudaMalloc(void **devPtr, size_t size)
+{
+    *devPtr = told_to_fail("cudaMalloc") ? NULL : malloc(size == 0 ? 1 : size);
+    return *devPtr == NULL ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+
+cudaError_t cudaFree(void *devPtr)
+{
+    free(devPtr);
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void **pHost, size_t size, unsigned flags)
+{
+    (void)flags;
+    *pHost = told_to_fail("cudaHostAlloc") ? NULL : malloc(size == 0 ? 1 : size);
+    return *pHost == NULL ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *ptr)
+{
+    free(ptr);
+    return cudaSuccess;
+}
+
+struct fill {
+    void *at;
+    int value;
+    size_t bytes;
+};
+
+static bool fill_now(void *context)
+{
+    struct fill *fill = context;
+
+    memset(fill->at, fill->value, fill->bytes);
+    return true;
+}
+
+cudaError_t cudaMemsetAsync(void *devPtr, int value, size_t count, cudaStream_t stream)
+{
+    struct fill *fill = calloc(1, sizeof *fill);
+
+    if (fill == NULL)
+        return cudaErrorUnknown;
+    *fill = (struct fill){devPtr, value, count};
+    cuda_double_enqueue(stream, fill_now, fill);
+    return cudaSuccess;
+}
+
 struct copy {
     void *to;
     const void *from;
@@ -180,6 +268,15 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t count, enum cudaM
     return cudaSuccess;
 }
 
+/* Waits for the default stream only, as CUDA's does for streams that were made with
+ * cudaStreamNonBlocking. */
+cudaError_t cudaMemcpy(void *dst, const void *src, size_t count, enum cudaMemcpyKind kind)
+{
+    cudaError_t error = cudaMemcpyAsync(dst, src, count, kind, NULL);
+
+    return error == cudaSuccess ? cudaStreamSynchronize(NULL) : error;
+}
+
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     struct mark *mark = calloc(1, sizeof *mark);
@@ -188,7 +285,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
         free(mark);
         return cudaErrorUnknown;
     }
-    event->stream = stream;
+    event->stream = stream_of(stream);
     *mark = (struct mark){.event = event, .number = ++event->recorded};
     cuda_double_enqueue(stream, reach, mark);
     return cudaSuccess;

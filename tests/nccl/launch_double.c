@@ -36,6 +36,14 @@ static void play_terms(void **args, size_t i)
     element_terms(ARG(const struct sum_term *, 0), ARG(uint32_t, 1), i, ARG(float *, 3));
 }
 
+static void play_finite(void **args, size_t i)
+{
+    unsigned long long *bad = ARG(unsigned long long *, 3);
+
+    if (!element_finite(ARG(uint32_t, 0), ARG(const void *, 1), i) && i < *bad)
+        *bad = i;
+}
+
 static void play_adamw(void **args, size_t i)
 {
     element_adamw((const struct element_adamw *)args[0], i);
@@ -44,7 +52,7 @@ static void play_adamw(void **args, size_t i)
 static const struct play plays[] = {
     {"gpu_load", 3, "48488", play_load},          {"gpu_store", 3, "84488", play_store},
     {"gpu_pack_bf16", 2, "8888", play_pack_bf16}, {"gpu_terms", 2, "8488", play_terms},
-    {"gpu_adamw", 1, "s8", play_adamw},
+    {"gpu_finite", 2, "4888", play_finite},       {"gpu_adamw", 1, "s8", play_adamw},
 };
 
 static struct {

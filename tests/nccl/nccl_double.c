@@ -29,14 +29,23 @@
 #endif
 
 #define MAX_RANKS 16
-#define SLOT_BYTES 65536
+#define SLOT_BYTES (1 << 20)
+#define BOX_BYTES 65536
 #define SLOTS 2
 #define MAX_COMMS 256
+#define MAX_PIECES 1024
+
+/* What one rank sends to another goes through it, so much at a time. */
+struct box {
+    _Atomic uint64_t sent, taken; /* bytes, ever */
+    char data[BOX_BYTES];
+};
 
 struct member {
     _Atomic uint64_t arrived; /* operations whose data lies in a slot */
     _Atomic uint64_t taken;   /* operations that this rank has read */
     char slot[SLOTS][SLOT_BYTES];
+    struct box box[MAX_RANKS]; /* to each */
 };
 
 struct meeting {
@@ -67,6 +76,22 @@ struct work {
     int written;
 };
 
+struct piece {
+    int peer;
+    const char *send; /* NULL: receives */
+    char *recv;
+    size_t bytes, done;
+};
+
+/* What one group of sends and receives does; of one communicator and one stream. */
+struct group {
+    ncclComm_t comm;
+    cudaStream_t stream;
+    int open, count;
+    struct piece piece[MAX_PIECES];
+};
+
+static _Thread_local struct group group;
 static ncclComm_t live[MAX_COMMS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -353,4 +378,116 @@ ncclResult_t ncclAllGather(const void *send, void *recv, size_t count, ncclDataT
                            ncclComm_t comm, cudaStream_t stream)
 {
     return post(comm, 1, send, recv, count, type, stream);
+}
+
+/* ---- sends and receives -----------------------------------------------------------------------
+ */
+
+static bool piece_turn(struct group *work, struct piece *piece)
+{
+    struct member *member = work->comm->meeting->member;
+    int self = work->comm->rank;
+    struct box *box =
+        piece->send != NULL ? &member[self].box[piece->peer] : &member[piece->peer].box[self];
+    size_t waiting = (size_t)(atomic_load(&box->sent) - atomic_load(&box->taken));
+    size_t left = piece->bytes - piece->done;
+
+    if (left == 0)
+        return true;
+    if ((piece->send != NULL) != (waiting == 0))
+        return false;
+    if (piece->send != NULL) {
+        waiting = left < BOX_BYTES ? left : BOX_BYTES;
+        memcpy(box->data, piece->send + piece->done, waiting);
+        atomic_fetch_add(&box->sent, waiting);
+    } else {
+        if (waiting > left)
+            abort(); /* what was sent is not what was to be received */
+        memcpy(piece->recv + piece->done, box->data, waiting);
+        atomic_fetch_add(&box->taken, waiting);
+    }
+    piece->done += waiting;
+    return piece->done == piece->bytes;
+}
+
+/* Pieces between two ranks go one after the other, in the order in which they were given. */
+static bool comes_later(const struct group *work, int p)
+{
+    for (int q = 0; q < p; q++)
+        if (work->piece[q].peer == work->piece[p].peer &&
+            (work->piece[q].send != NULL) == (work->piece[p].send != NULL) &&
+            work->piece[q].done < work->piece[q].bytes)
+            return true;
+    return false;
+}
+
+static bool group_poll(void *context)
+{
+    struct group *work = context;
+    bool stopped = atomic_load(&work->comm->stopped) != 0;
+    bool all = true;
+
+    for (int p = 0; p < work->count; p++) {
+        struct piece *piece = &work->piece[p];
+
+        if (stopped && piece->recv != NULL)
+            memset(piece->recv, 0xab, piece->bytes);
+        else if (!stopped)
+            all = !comes_later(work, p) && piece_turn(work, piece) && all;
+    }
+    return stopped || all;
+}
+
+static ncclResult_t add_piece(const void *send, void *recv, size_t count, ncclDataType_t type,
+                              int peer, ncclComm_t comm, cudaStream_t stream)
+{
+    check(comm);
+    if (!group.open || group.count == MAX_PIECES || type != ncclFloat32 || peer == comm->rank ||
+        peer < 0 || peer >= comm->size || (group.comm != NULL && group.comm != comm))
+        abort();
+    if (atomic_load(&comm->stopped))
+        return ncclInvalidUsage;
+    group.comm = comm;
+    group.stream = stream;
+    group.piece[group.count++] =
+        (struct piece){.peer = peer, .send = send, .recv = recv, .bytes = count * sizeof(float)};
+    return ncclInProgress;
+}
+
+ncclResult_t ncclGroupStart(void)
+{
+    if (group.open++ == 0) {
+        group.count = 0;
+        group.comm = NULL;
+    }
+    return ncclSuccess;
+}
+
+ncclResult_t ncclSend(const void *send, size_t count, ncclDataType_t type, int peer,
+                      ncclComm_t comm, cudaStream_t stream)
+{
+    return add_piece(send, NULL, count, type, peer, comm, stream);
+}
+
+ncclResult_t ncclRecv(void *recv, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream)
+{
+    return add_piece(NULL, recv, count, type, peer, comm, stream);
+}
+
+ncclResult_t ncclGroupEnd(void)
+{
+    struct group *work;
+
+    if (--group.open > 0 || group.comm == NULL)
+        return ncclSuccess;
+    work = malloc(sizeof *work);
+    if (work == NULL)
+        abort();
+    *work = group;
+    if (told("NCCL_DOUBLE_OP", "fail"))
+        group.comm->error = ncclRemoteError;
+    group.comm->polls = 2;
+    cuda_double_enqueue(group.stream, group_poll, work);
+    return ncclInProgress;
 }

@@ -166,8 +166,13 @@ void ranks_reduce(struct comm *comm, rk_word word, int rank, int world, size_t c
     float *send = calloc(count, sizeof *send);
     float *sum = calloc(count, sizeof *sum);
     float *all = calloc(count * (size_t)world, sizeof *all);
-    struct comm_op reduce = {COMM_ALL_REDUCE, ncclFloat32, count, send, sum};
-    struct comm_op gather = {COMM_ALL_GATHER, ncclUint8, count * sizeof *send, send, all};
+    struct comm_op reduce = {
+        .kind = COMM_ALL_REDUCE, .type = ncclFloat32, .count = count, .send = send, .recv = sum};
+    struct comm_op gather = {.kind = COMM_ALL_GATHER,
+                             .type = ncclUint8,
+                             .count = count * sizeof *send,
+                             .send = send,
+                             .recv = all};
     uint64_t ticket = 0;
     float ranks_sum = 0;
 

@@ -12,7 +12,8 @@
  *
  * --memory says where things lie: `own`; `arena`, gradients of rk_alloc, said to be ready piece by
  * piece from the end; `fused`, weights in the arena too, made from the sums where these are made
- * (then there is no history, which needs whole sums). */
+ * (then there is no history, which needs whole sums); `gpu`, gradients and weights on a GPU. */
+#include "tests/programs/gpu_memory.h"
 #include "tests/programs/values.h"
 #include "worker/reknit.h"
 
@@ -29,8 +30,8 @@
 #define EXIT_USAGE 64
 #define PROBES 16u /* elements that are checked, and that have a history */
 
-enum memory { OWN, ARENA, FUSED };
-static const char *const memory_names[] = {"own", "arena", "fused"};
+enum memory { OWN, ARENA, FUSED, GPU };
+static const char *const memory_names[] = {"own", "arena", "fused", "gpu"};
 
 struct run {
     enum memory memory;
@@ -41,9 +42,10 @@ struct run {
     uint64_t count; /* gradient elements */
     uint64_t first; /* of them in the first of two gradients */
     float *gradient, *weights;
-    float *piece[2];    /* where the two gradients lie */
-    uint32_t shared[2]; /* FUSED: numbers of the weights that belong to them */
-    int wrong;          /* FUSED: what a slice found */
+    float *piece[2];                /* where the two gradients lie */
+    uint32_t shared[2];             /* FUSED: numbers of the weights that belong to them */
+    int wrong;                      /* FUSED: what a slice found */
+    float *on_gpu, *weights_on_gpu; /* GPU: what `gradient` and `weights` are copies of */
     uint64_t history[PROBES], probe[PROBES];
     int64_t steps_in_state;
     uint64_t checked, reformed;
@@ -63,6 +65,8 @@ static float sum_at(const struct run *run, uint64_t element)
 {
     const uint32_t which = element >= run->first;
     const float *sum = rk_result(run->session, which);
+    if (run->memory == GPU)
+        return run->gradient[element];
     return sum[element - (which ? run->first : 0)];
 }
 
@@ -196,10 +200,13 @@ static int fill(struct run *run, uint64_t step, int64_t shard)
         for (uint64_t i = from; i < to; i++)
             *(i < run->first ? &run->piece[0][i] : &run->piece[1][i - run->first]) =
                 value_gradient(key, i);
-        if (run->memory != OWN && from % 5 != 1 && say_ready(run, from, to) != 0)
+        if (run->memory != OWN && run->memory != GPU && from % 5 != 1 &&
+            say_ready(run, from, to) != 0)
             return failed(run, "rk_ready_range");
         to = from;
     }
+    if (run->memory == GPU)
+        gpu_memory_put(run->on_gpu, run->gradient, run->count * sizeof(float));
     return 0;
 }
 
@@ -218,8 +225,10 @@ static int compute_shards(struct run *run, uint64_t step)
         if (rk_shard_done(run->session) < 0)
             return failed(run, "rk_shard_done");
         /* The memory is ours again: what is left here must not show in any sum. */
-        if (run->memory == OWN)
+        if (run->memory == OWN || run->memory == GPU)
             memset(run->gradient, 0xff, run->count * sizeof(float));
+        if (run->memory == GPU)
+            gpu_memory_put(run->on_gpu, run->gradient, run->count * sizeof(float));
     }
     return shard == -1 ? 0 : failed(run, "rk_shard_next");
 }
@@ -231,6 +240,8 @@ static void update(struct run *run, uint64_t step)
     for (uint64_t i = 0; i < PROBES && run->memory != FUSED; i++)
         run->history[i] = history_after(run->history[i], step, sum_at(run, run->probe[i]));
     run->steps_in_state++;
+    if (run->memory == GPU)
+        gpu_memory_put(run->weights_on_gpu, run->weights, run->count * sizeof(float));
 }
 
 static void pace(uint64_t microseconds)
@@ -257,6 +268,8 @@ static int take_step(struct run *run, uint64_t *step)
     }
     if (rc < 0)
         return failed(run, "rk_gradients_wait");
+    if (run->memory == GPU)
+        gpu_memory_get(run->gradient, run->on_gpu, run->count * sizeof(float));
     code = run->memory == FUSED ? run->wrong : check_sums(run, *step);
     if (code)
         return code;
@@ -284,6 +297,8 @@ static int loop(struct run *run)
         return failed(run, "rk_restore");
     if (run->memory == FUSED && rk_fuse(run->session, update_slice, run) < 0)
         return failed(run, "rk_fuse");
+    if (run->memory == GPU)
+        gpu_memory_get(run->weights, run->weights_on_gpu, run->count * sizeof(float));
     int code = check_state(run, step, "after rk_restore");
     while (code == 0 && step < run->steps) {
         int rc = rk_step_begin(run->session, &step);
@@ -304,14 +319,29 @@ static int loop(struct run *run)
 
 /* ---- the start ------------------------------------------------------------------------------- */
 
+static int use_gpu(struct run *run)
+{
+    int rc = rk_use_gpu(run->session, RK_GPU_BY_PLACE, NULL);
+    if (rc < 0)
+        return rc;
+    run->on_gpu = gpu_memory_new(run->count * sizeof(float));
+    run->weights_on_gpu = gpu_memory_new(run->count * sizeof(float));
+    gpu_memory_put(run->weights_on_gpu, run->weights, run->count * sizeof(float));
+    return 0;
+}
+
 /* Two gradients of uneven size, so that their border falls anywhere. */
 static int register_all(struct run *run)
 {
     struct rk_session *s = run->session;
     const uint64_t count[2] = {run->first, run->count - run->first};
     static const char *const names[] = {"first", "second"};
-    int rc = rk_register_state(s, "steps", &run->steps_in_state, RK_I64, 0, NULL);
-    if (rc == 0 && run->memory != FUSED)
+    int rc = run->memory == GPU ? use_gpu(run) : 0;
+    if (rc == 0)
+        rc = rk_register_state(s, "steps", &run->steps_in_state, RK_I64, 0, NULL);
+    if (rc == 0 && run->memory == GPU)
+        rc = rk_register_gpu_state(s, "weights", run->weights_on_gpu, RK_F32, 1, &run->count);
+    else if (rc == 0 && run->memory != FUSED)
         rc = rk_register_state(s, "weights", run->weights, RK_F32, 1, &run->count);
     if (rc == 0)
         rc = rk_register_state(s, "history", run->history, RK_U64, 1, (uint64_t[]){PROBES});
@@ -321,6 +351,9 @@ static int register_all(struct run *run)
         run->piece[k] = run->gradient + (k ? run->first : 0);
         if (rc == 0 && run->memory == OWN)
             rc = rk_register_gradient(s, names[k], run->piece[k], count[k]);
+        else if (rc == 0 && run->memory == GPU)
+            rc = rk_register_gpu_gradient(s, names[k], run->on_gpu + (k ? run->first : 0), RK_F32,
+                                          count[k]);
         else if (rc == 0)
             rc = rk_alloc(s, names[k], RK_F32, count[k], (void **)&run->piece[k]);
     }
@@ -344,7 +377,7 @@ static int usage(const char *argument)
     fprintf(stderr,
             "sumcheck: %s: not understood\nusage: sumcheck [--grad-kb N] [--steps N] [--pace-us N] "
             "[--seed N] [--batch N]\n                [--check-all] [--verify-state] [--fast] "
-            "[--print-every N] [--memory own|arena|fused] "
+            "[--print-every N] [--memory own|arena|fused|gpu] "
             "[--bucket-kb N]\n",
             argument);
     return EXIT_USAGE;
@@ -352,7 +385,7 @@ static int usage(const char *argument)
 
 static int memory_read(struct run *run, const char *name)
 {
-    for (int m = OWN; m <= FUSED; m++)
+    for (int m = OWN; m <= GPU; m++)
         if (strcmp(name, memory_names[m]) == 0) {
             run->memory = (enum memory)m;
             return 0;

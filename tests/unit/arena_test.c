@@ -84,7 +84,7 @@ static void sums_count_for_members_and_ghosts_alone(void **state)
     plan.local[0].seat = member;
 
     /* Its worker is dead and nobody has said so: it is in no report and in no sum. */
-    arena_report_read(&arena, ours, &plan, &report);
+    arena_report_read(&arena, ours, 0, &plan, &report);
     assert_int_equal(report.deal_step, 3);
     assert_int_equal(report.done[0], 0xf0);
     assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), RK_ENOENT);
@@ -94,7 +94,7 @@ static void sums_count_for_members_and_ghosts_alone(void **state)
     assert_int_equal(tree_first(piece[0].node), 4);
 
     arena_seat_ghost(&arena, dead);
-    arena_report_read(&arena, ours, &plan, &report);
+    arena_report_read(&arena, ours, 0, &plan, &report);
     assert_int_equal(report.done[0], 0xff);
     assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), 2);
     assert_int_equal(tree_first(piece[0].node), 0);

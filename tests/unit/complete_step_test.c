@@ -295,7 +295,7 @@ static void a_complete_step_counts_though_its_sum_is_nowhere(void **state)
     assert_int_equal(atomic_load(&stage.arena.header->seat[stage.seat].ack_position), 1);
     first = plan_of(&stage, FIRST);
     arena_seat_ghost(&stage.arena, stage.other);
-    arena_report_read(&stage.arena, WORKER, &first, &report);
+    arena_report_read(&stage.arena, WORKER, 0, &first, &report);
     assert_int_equal(report.deal_step, 1);
     assert_int_equal(report.complete_step, 1);
 

@@ -372,7 +372,7 @@ static void open_job(struct job *job, uint32_t seed, uint64_t steps, enum variet
     snprintf(job->path, sizeof job->path, "%s/agent", job->directory);
     assert_int_equal(local_listen(job->path, &job->listener, &why), 0);
     assert_int_equal(arena_create(&job->arena, (struct rk_host_id){5}, SHARDS, &why), 0);
-    arena_set_job(&job->arena, SHARDS, variety & FAST ? ARENA_FAST : ARENA_EXACT);
+    arena_set_job(&job->arena, SHARDS, variety & FAST ? ARENA_FAST : ARENA_EXACT, false);
     job->block = arena_agent_claim(&job->arena, WORKER);
     assert_true(job->block >= 0);
     for (uint32_t r = 0; r < RANKS; r++)
@@ -530,7 +530,7 @@ static void go(struct job *job)
         .word = job->word, .stop_at = ARENA_NO_STEP, .hosts = 1, .shards = SHARDS};
     bool any_state = false;
 
-    arena_report_read(&job->arena, WORKER, &job->plan, &report);
+    arena_report_read(&job->arena, WORKER, 0, &job->plan, &report);
     for (uint32_t r = 0; r < RANKS; r++) {
         struct child *child = &job->child[r];
         const struct arena_seat *seat = &header->seat[child->seat];

@@ -140,7 +140,6 @@ static void test_bad_words_and_times(void **state)
     refuses("--checkpoint-interval often true", RK_EINVAL, "'often' is not an interval");
     refuses("--checkpoint-interval 0steps true", RK_EINVAL, "is not an interval");
     refuses("--backend gloo true", RK_EINVAL, "auto, mpi, none or nccl");
-    refuses("--backend nccl true", RK_EUNAVAILABLE, "not in this version");
     refuses("--reduction quick true", RK_EINVAL, "exact or fast");
     refuses("--wire f16 true", RK_EINVAL, "f32 or bf16");
     refuses("--interface 127.0.0.1/64 true", RK_EINVAL, "is no network");

@@ -15,7 +15,7 @@ static void on_welcome(struct agent *agent, const Rk__Welcome *welcome)
 {
     struct rk_why why = {""};
 
-    if (host_set_job(agent, welcome->shards, welcome->fast, &why) != 0) {
+    if (host_set_job(agent, welcome->shards, welcome->fast, welcome->on_gpus, &why) != 0) {
         rk_error_log("worker cannot take part: %s", why.text);
         agent_end(agent, 69, 0, why.text);
         return;
@@ -122,6 +122,9 @@ static void on_go(struct agent *agent, const Rk__Go *go)
         if (go->carrier_place[i] < ARENA_CARRIERS)
             plan.carriers[go->carrier_place[i] / 64] |= UINT64_C(1) << (go->carrier_place[i] % 64);
     take_bits(&go->done, plan.done);
+    plan.comm_from = go->n_comm_lost <= ARENA_COMM_LOST ? go->comm_from : 0;
+    for (size_t i = 0; plan.comm_from != 0 && i < go->n_comm_lost; i++)
+        plan.comm_lost[plan.comm_lost_count++] = go->comm_lost[i];
     int rc = freeze_go(agent, &plan, workers, slots, go->members, &why);
     if (rc != 0) {
         agent->refused++;
@@ -183,6 +186,9 @@ static void dispatch(struct agent *agent, const Rk__Envelope *e)
     case RK__ENVELOPE__BODY_RSH_STARTED:
         carriers_rsh_done(agent, e->rsh_started->request, e->rsh_started->code,
                           e->rsh_started->why);
+        break;
+    case RK__ENVELOPE__BODY_COMM_ID:
+        freeze_comm_id(agent, e->comm_id);
         break;
     case RK__ENVELOPE__BODY_SHUTDOWN:
         on_shutdown(agent, e->shutdown);

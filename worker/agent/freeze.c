@@ -172,6 +172,21 @@ int freeze_go(struct agent *agent, const struct arena_plan *plan, const uint64_t
     return 0;
 }
 
+/* Said again as often as a rank asks: written once for each generation. */
+void freeze_comm_id(struct agent *agent, const Rk__CommId *id)
+{
+    struct arena_agent *block = block_of(agent);
+
+    if (id->id.len != ARENA_COMM_ID || id->word != agent->plan.word ||
+        atomic_load(&block->comm_word) == id->word) {
+        agent->refused++;
+        return;
+    }
+    memcpy(block->comm_id, id->id.data, ARENA_COMM_ID);
+    atomic_store_explicit(&block->comm_word, id->word, memory_order_release);
+    arena_ring(&agent->arena);
+}
+
 /* ---- snapshots --------------------------------------------------------------------------------
  */
 

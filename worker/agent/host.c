@@ -184,7 +184,7 @@ int host_open(struct agent *agent, struct rk_why *why)
     return rc;
 }
 
-int host_set_job(struct agent *agent, uint32_t shards, bool fast, struct rk_why *why)
+int host_set_job(struct agent *agent, uint32_t shards, bool fast, bool on_gpus, struct rk_why *why)
 {
     const struct arena_header *header = agent->arena.header;
     enum arena_reduction reduction = fast ? ARENA_FAST : ARENA_EXACT;
@@ -192,17 +192,19 @@ int host_set_job(struct agent *agent, uint32_t shards, bool fast, struct rk_why 
     if (shards == 0 || shards > RK_MAX_SHARDS || (shards & (shards - 1)) != 0)
         return rk_fail(why, RK_EPROTO, "the coordinator speaks of %u shards", shards);
     agent->shards = shards;
-    if (header->shards == shards && header->reduction == (uint32_t)reduction)
+    if (header->shards == shards && header->reduction == (uint32_t)reduction &&
+        header->on_gpus == (on_gpus ? 1 : 0))
         return 0;
     if (arena_layout(&agent->arena) != NULL)
         return rk_fail(why, RK_EPROTO,
-                       "the coordinator speaks of %u shards and --reduction %s, the arena has %u "
-                       "and %s",
-                       shards, fast ? "fast" : "exact", header->shards,
-                       header->reduction == ARENA_FAST ? "fast" : "exact");
+                       "the coordinator speaks of %u shards, --reduction %s and sums on %s, the "
+                       "arena has %u, %s and %s",
+                       shards, fast ? "fast" : "exact", on_gpus ? "GPUs" : "hosts", header->shards,
+                       header->reduction == ARENA_FAST ? "fast" : "exact",
+                       header->on_gpus ? "GPUs" : "hosts");
     /* The arena is made before anybody knows V, and is of no use to ranks until a layout is
      * declared; all agents of the host are told the same and write the same numbers. */
-    arena_set_job(&agent->arena, shards, reduction);
+    arena_set_job(&agent->arena, shards, reduction, on_gpus);
     return 0;
 }
 

@@ -195,6 +195,13 @@ static void from_rank(struct agent *agent, struct peer *peer, const struct local
     case LOCAL_SNAPSHOT:
         freeze_snapshot_look(agent, message->b);
         break;
+    case LOCAL_COMM_ID:
+        if (message->text_size == 0 || message->text_size == ARENA_COMM_ID)
+            say_comm_id(agent, message->a, message->text, message->text_size);
+        break;
+    case LOCAL_COMM_FAILED:
+        say_comm_failed(agent, message->a, rank->name, message->text);
+        break;
     case LOCAL_LEFT:
         rank_left(agent, rank, message->a);
         break;

@@ -100,6 +100,7 @@ static void fill_status(const struct agent *agent, const struct rank *rank)
         status->position = atomic_load(&seat->position);
     }
     if (seat != NULL && rank->joined) {
+        status->comm_word = atomic_load(&seat->comm_word);
         status->n_numbers = fill_numbers(seat, rank->slot);
         status->numbers = room.numbers[rank->slot];
     }
@@ -279,8 +280,8 @@ void say_freeze_ack(struct agent *agent)
     struct arena_report report;
     uint8_t done[RK_MAX_SHARDS / 8];
 
-    arena_report_read(&agent->arena, agent->worker, agent->plan.word == 0 ? NULL : &agent->plan,
-                      &report);
+    arena_report_read(&agent->arena, agent->worker, agent->freeze.word,
+                      agent->plan.word == 0 ? NULL : &agent->plan, &report);
     for (uint32_t i = 0; i < sizeof done; i++)
         done[i] = (uint8_t)(report.done[i / 8] >> (i % 8 * 8));
     ack.word = agent->freeze.word;
@@ -383,6 +384,25 @@ void say_rsh_started(struct agent *agent, uint64_t request, uint64_t to, int cod
     started.code = code;
     started.why = (char *)(uintptr_t)why;
     say(agent, RK__ENVELOPE__BODY_RSH_STARTED, &started);
+}
+
+void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size)
+{
+    Rk__CommId message = RK__COMM_ID__INIT;
+
+    message.word = word;
+    message.id = (ProtobufCBinaryData){size, (uint8_t *)(uintptr_t)id};
+    say(agent, RK__ENVELOPE__BODY_COMM_ID, &message);
+}
+
+void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, const char *why)
+{
+    Rk__CommFailed failed = RK__COMM_FAILED__INIT;
+
+    failed.word = word;
+    failed.rank = rank;
+    failed.why = (char *)(uintptr_t)why;
+    say(agent, RK__ENVELOPE__BODY_COMM_FAILED, &failed);
 }
 
 void say_goodbye(struct agent *agent, const char *why)

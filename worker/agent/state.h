@@ -226,7 +226,7 @@ int agent_main(const struct agent_options *options, pid_t warden);
 /* host.c: finds or makes the arena and the socket */
 int host_open(struct agent *agent, struct rk_why *why);
 /* The job's shards are known: RK_EPROTO when the arena was made for another number. */
-int host_set_job(struct agent *agent, uint32_t shards, bool fast, struct rk_why *why);
+int host_set_job(struct agent *agent, uint32_t shards, bool fast, bool on_gpus, struct rk_why *why);
 void host_close(struct agent *agent);
 
 /* declare.c: arena_declare in a thread of its own, since it waits for a lock and for memory */
@@ -292,6 +292,8 @@ void say_carrier_lost(struct agent *agent, uint32_t job, pid_t pid, const char *
 int say_rsh_request(struct agent *agent, uint64_t request, const char *host, const char *command,
                     uint32_t job);
 void say_rsh_started(struct agent *agent, uint64_t request, uint64_t to, int code, const char *why);
+void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size);
+void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, const char *why);
 void say_goodbye(struct agent *agent, const char *why);
 
 /* freeze.c */
@@ -305,6 +307,8 @@ bool freeze_knows(const struct agent *agent, const struct rank *rank);
 int freeze_go(struct agent *agent, const struct arena_plan *plan, const uint64_t *workers,
               const uint32_t *slots, uint32_t members, struct rk_why *why);
 void freeze_snapshot_at(struct agent *agent, uint64_t step);
+/* What the ranks of a generation meet by in NCCL is there for ours. */
+void freeze_comm_id(struct agent *agent, const Rk__CommId *id);
 void freeze_snapshot_look(struct agent *agent, uint64_t took);
 
 /* fence.c */
