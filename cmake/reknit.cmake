@@ -48,6 +48,19 @@ macro(reknit_find_gpu)
 endmacro()
 reknit_find_gpu()
 
+# reknit_find_cuda_code(VARIABLE): arguments that have nvcc make machine code for the GPUs of data
+# centres, and PTX, from which a driver makes that of newer ones.
+set(REKNIT_CUDA_CODE "80;90" CACHE STRING "GPU architectures for which kernels are compiled")
+function(reknit_find_cuda_code variable)
+    set(code "")
+    foreach(arch ${REKNIT_CUDA_CODE})
+        list(APPEND code -gencode arch=compute_${arch},code=sm_${arch})
+    endforeach()
+    list(GET REKNIT_CUDA_CODE -1 arch)
+    list(APPEND code -gencode arch=compute_${arch},code=compute_${arch})
+    set(${variable} ${code} PARENT_SCOPE)
+endfunction()
+
 add_library(rk_flags INTERFACE)
 target_compile_definitions(rk_flags INTERFACE _GNU_SOURCE)
 target_include_directories(rk_flags INTERFACE ${CMAKE_SOURCE_DIR})

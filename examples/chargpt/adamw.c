@@ -15,6 +15,13 @@ static double power(double base, uint64_t exponent)
     return result;
 }
 
+float adamw_rate(const struct adamw *adamw, uint64_t step)
+{
+    if (step >= adamw->warm_up)
+        return adamw->rate;
+    return adamw->rate * ((float)(step + 1) / (float)adamw->warm_up);
+}
+
 void adamw_update(const struct adamw *adamw, uint64_t step, size_t count, float *restrict weights,
                   float *restrict mean, float *restrict square, const float *restrict gradient,
                   float decay)
@@ -23,9 +30,7 @@ void adamw_update(const struct adamw *adamw, uint64_t step, size_t count, float 
     const float new1 = 1.0f - beta1, new2 = 1.0f - beta2;
     const float mean_scale = (float)(1.0 / (1.0 - power((double)beta1, step + 1)));
     const float square_scale = (float)(1.0 / (1.0 - power((double)beta2, step + 1)));
-    float rate = adamw->rate;
-    if (step < adamw->warm_up)
-        rate *= (float)(step + 1) / (float)adamw->warm_up;
+    const float rate = adamw_rate(adamw, step);
     const float keep = 1.0f - rate * decay;
 
     for (size_t i = 0; i < count; i++) {

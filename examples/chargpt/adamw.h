@@ -14,6 +14,9 @@ struct adamw {
     uint64_t warm_up; /* the rate grows linearly over this many steps */
 };
 
+/* The learning rate of step `step` (from 0). */
+float adamw_rate(const struct adamw *adamw, uint64_t step);
+
 /* Updates `count` weights and moments with the gradient of step `step` (from 0).  `decay`, times
  * the rate, is the share of each weight that is taken off. */
 void adamw_update(const struct adamw *adamw, uint64_t step, size_t count, float *weights,

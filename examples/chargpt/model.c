@@ -15,11 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The order of the tensors: two embeddings, the blocks, the end. */
-enum { TOKEN, POSITION, FIRST_BLOCK };
-enum { NORM1, QKV, PROJECT, NORM2, EXPAND, CONTRACT, BLOCK_TENSORS };
-enum { END_NORM, END_HEAD, END_TENSORS };
-
 #define MAX_TENSORS (FIRST_BLOCK + MODEL_MAX_BLOCKS * BLOCK_TENSORS + END_TENSORS)
 
 /* What a block keeps of the forward pass, a row for each character. */

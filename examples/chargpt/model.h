@@ -30,6 +30,19 @@ struct parameter {
     float spread; /* initial values lie in -spread .. spread; 0: all are 1 */
 };
 
+/* The order of the tensors: two embeddings, the blocks, the end. */
+enum { TOKEN, POSITION, FIRST_BLOCK };
+enum { NORM1, QKV, PROJECT, NORM2, EXPAND, CONTRACT, BLOCK_TENSORS };
+enum { END_NORM, END_HEAD, END_TENSORS };
+
+/* What training changes: as many floats as weights in each, and one of loss. */
+struct training_state {
+    float *weights;
+    float *mean, *square; /* moments of the optimiser */
+    float *gradient;
+    float *loss;
+};
+
 struct model;
 
 /* "tiny", "small" or "medium"; NULL for any other name. */

@@ -6,12 +6,13 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EXIT_USAGE 64
 
 static const char help[] =
     "usage: chargpt [--text PATH] [--steps N] [--batch B] [--seed S] [--size SIZE]\n"
-    "               [--pace MS] [--sample N]\n"
+    "               [--device D] [--pace MS] [--sample N]\n"
     "\n"
     "Trains a character-level transformer on a text and prints a few lines that it writes.\n"
     "Alone it is a job of one process; under `reknit run` the processes of the job share the\n"
@@ -22,6 +23,7 @@ static const char help[] =
     "  --batch B      samples in one step, over all processes (16)\n"
     "  --seed S       of the initial weights and of the order of samples (1)\n"
     "  --size SIZE    tiny, small or medium: 0.03, 1 or 10 million weights (tiny)\n"
+    "  --device D     cpu, or cuda: a GPU for each process (cpu)\n"
     "  --pace MS      sleep so long in each step, to rehearse failures (0)\n"
     "  --sample N     characters to print at the end (200)\n"
     "  --help         this text\n";
@@ -53,6 +55,17 @@ static int size_named(const struct model_size **size, const char *name)
     return -1;
 }
 
+static int device_named(enum device *device, const char *name)
+{
+    const int is_cuda = strcmp(name, "cuda") == 0;
+    if (!is_cuda && strcmp(name, "cpu") != 0) {
+        fprintf(stderr, "chargpt: --device %s: there are cpu and cuda\n", name);
+        return EXIT_USAGE;
+    }
+    *device = is_cuda ? DEVICE_CUDA : DEVICE_CPU;
+    return -1;
+}
+
 static int option(struct options *options, int which, const char *value)
 {
     switch (which) {
@@ -67,6 +80,8 @@ static int option(struct options *options, int which, const char *value)
         return number(&options->seed, "seed", value, 0, UINT64_MAX);
     case 'z':
         return size_named(&options->size, value);
+    case 'd':
+        return device_named(&options->device, value);
     case 'p':
         return number(&options->pace_ms, "pace", value, 0, 3600000);
     case 'c':
@@ -83,15 +98,11 @@ static int option(struct options *options, int which, const char *value)
 int options_read(struct options *options, int argc, char **argv)
 {
     static const struct option names[] = {
-        {"text", required_argument, NULL, 't'},
-        {"steps", required_argument, NULL, 'n'},
-        {"batch", required_argument, NULL, 'b'},
-        {"seed", required_argument, NULL, 's'},
-        {"size", required_argument, NULL, 'z'},
-        {"pace", required_argument, NULL, 'p'},
-        {"sample", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"text", required_argument, NULL, 't'},  {"steps", required_argument, NULL, 'n'},
+        {"batch", required_argument, NULL, 'b'}, {"seed", required_argument, NULL, 's'},
+        {"size", required_argument, NULL, 'z'},  {"device", required_argument, NULL, 'd'},
+        {"pace", required_argument, NULL, 'p'},  {"sample", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     int which;
 

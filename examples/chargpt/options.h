@@ -4,8 +4,11 @@
 
 #include "examples/chargpt/model.h"
 
+enum device { DEVICE_CPU, DEVICE_CUDA };
+
 struct options {
     const char *text;
+    enum device device;
     const struct model_size *size;
     uint64_t steps, batch, seed;
     uint64_t pace_ms; /* sleep in each step */

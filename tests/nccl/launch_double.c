@@ -4,9 +4,11 @@
 #include "collectives/nccl/elements.h"
 #include "tests/nccl/cuda_double.h"
 
+#include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_KERNELS 16
+#define MAX_KERNELS 64
 #define ARG(type, n) (*(type *)args[n])
 
 struct play {
@@ -55,9 +57,13 @@ static const struct play plays[] = {
     {"gpu_finite", 2, "4888", play_finite},       {"gpu_adamw", 1, "s8", play_adamw},
 };
 
+/* Of those that are played by the program: p is what cuda_double_player says. */
+static const struct play played = {"", 1, "p8", NULL};
+
 static struct {
     const void *function;
     const struct play *play;
+    const struct cuda_double_player *player; /* or NULL */
 } known[MAX_KERNELS];
 static int known_count;
 static cudaError_t last;
@@ -70,18 +76,26 @@ static struct {
 
 struct launch {
     const struct play *play;
+    const struct cuda_double_player *player;
     size_t count;
     uint64_t value[8]; /* copies of the parameters */
-    struct element_adamw adamw;
+    uint64_t large[CUDA_DOUBLE_LARGEST / sizeof(uint64_t)];
     void *args[8];
 };
 
 static bool launch_now(void *context)
 {
     struct launch *launch = context;
+    const bool backwards = getenv("CUDA_DOUBLE_BACKWARDS") != NULL;
 
-    for (size_t i = 0; i < launch->count; i++)
-        launch->play->one(launch->args, i);
+    for (size_t i = 0; i < launch->count; i++) {
+        size_t element = backwards ? launch->count - 1 - i : i;
+
+        if (launch->player != NULL)
+            launch->player->one(launch->args[0], element);
+        else
+            launch->play->one(launch->args, element);
+    }
     return true;
 }
 
@@ -103,6 +117,22 @@ void __cudaUnregisterFatBinary(void **handle)
     free((void *)handle);
 }
 
+static void find_play(const char *name)
+{
+    char symbol[128];
+
+    for (size_t p = 0; p < sizeof plays / sizeof plays[0]; p++)
+        if (strcmp(plays[p].name, name) == 0) {
+            known[known_count].play = &plays[p];
+            return;
+        }
+    snprintf(symbol, sizeof symbol, "play_%s", name);
+    known[known_count].play = &played;
+    known[known_count].player = dlsym(RTLD_DEFAULT, symbol);
+    if (known[known_count].player == NULL || known[known_count].player->size > CUDA_DOUBLE_LARGEST)
+        abort(); /* a kernel that this double cannot play */
+}
+
 void __cudaRegisterFunction(void **handle, const char *function, char *device, const char *name,
                             int limit, uint3 *tid, uint3 *bid, dim3 *block, dim3 *grid, int *size);
 void __cudaRegisterFunction(void **handle, const char *function, char *device, const char *name,
@@ -110,13 +140,11 @@ void __cudaRegisterFunction(void **handle, const char *function, char *device, c
 {
     (void)handle, (void)device, (void)limit, (void)tid, (void)bid, (void)block, (void)grid;
     (void)size;
-    for (size_t p = 0; p < sizeof plays / sizeof plays[0]; p++)
-        if (strcmp(plays[p].name, name) == 0) {
-            known[known_count].function = function;
-            known[known_count++].play = &plays[p];
-            return;
-        }
-    abort(); /* a kernel that this double cannot play */
+    if (known_count == MAX_KERNELS)
+        abort();
+    known[known_count].function = function;
+    find_play(name);
+    known_count++;
 }
 
 cudaError_t __cudaGetKernel(cudaKernel_t *kernel, const void *function);
@@ -146,11 +174,11 @@ cudaError_t __cudaPopCallConfiguration(dim3 *grid, dim3 *block, size_t *shared, 
     return cudaSuccess;
 }
 
-static const struct play *play_of(cudaKernel_t kernel)
+static int number_of(cudaKernel_t kernel)
 {
     for (int k = 0; k < known_count; k++)
         if (known[k].function == (const void *)kernel)
-            return known[k].play;
+            return k;
     abort();
 }
 
@@ -160,12 +188,26 @@ static bool is_a_grid(dim3 grid, dim3 block)
            block.y == 1 && block.z == 1;
 }
 
+static void copy_parameters(struct launch *launch, void **args)
+{
+    const char *sizes = launch->play->sizes;
+
+    for (int p = 0; sizes[p] != '\0'; p++) {
+        if (sizes[p] == 's')
+            launch->args[p] = memcpy(launch->large, args[p], sizeof(struct element_adamw));
+        else if (sizes[p] == 'p')
+            launch->args[p] = memcpy(launch->large, args[p], launch->player->size);
+        else
+            launch->args[p] = memcpy(&launch->value[p], args[p], (size_t)(sizes[p] - '0'));
+    }
+}
+
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args,
                                size_t shared, cudaStream_t stream);
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void **args,
                                size_t shared, cudaStream_t stream)
 {
-    const struct play *play = play_of(kernel);
+    int k = number_of(kernel);
     struct launch *launch = calloc(1, sizeof *launch);
     const char *fail = getenv("CUDA_DOUBLE_FAIL");
 
@@ -175,15 +217,10 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void 
         last = cudaErrorInvalidConfiguration;
         return last;
     }
-    launch->play = play;
-    launch->count = *(const size_t *)args[play->count_at];
-    for (int p = 0; play->sizes[p] != '\0'; p++) {
-        launch->args[p] = &launch->value[p];
-        if (play->sizes[p] == 's')
-            launch->args[p] = memcpy(&launch->adamw, args[p], sizeof launch->adamw);
-        else
-            memcpy(&launch->value[p], args[p], (size_t)(play->sizes[p] - '0'));
-    }
+    launch->play = known[k].play;
+    launch->player = known[k].player;
+    launch->count = *(const size_t *)args[launch->play->count_at];
+    copy_parameters(launch, args);
     cuda_double_enqueue(stream, launch_now, launch);
     return cudaSuccess;
 }
