@@ -16,10 +16,10 @@ struct task {
 
 struct CUstream_st {
     struct task *head, **tail;
+    struct CUstream_st *next;
 };
 
 struct CUevent_st {
-    struct CUstream_st *stream;
     unsigned recorded, reached;
 };
 
@@ -37,9 +37,19 @@ static bool told_to_fail(const char *call)
     return which != NULL && strcmp(which, call) == 0;
 }
 
-static void pump(struct CUstream_st *stream)
+/* The default stream, which other streams do not wait for here, and all others. */
+static struct CUstream_st legacy = {.tail = &legacy.head};
+
+static struct CUstream_st *stream_of(cudaStream_t stream)
+{
+    return stream == NULL ? &legacy : stream;
+}
+
+/* Does what can be done now of one stream; whether that was anything. */
+static bool pump_one(struct CUstream_st *stream)
 {
     struct task *task;
+    bool moved = false;
 
     while ((task = stream->head) != NULL && task->poll(task->context)) {
         stream->head = task->next;
@@ -47,15 +57,21 @@ static void pump(struct CUstream_st *stream)
             stream->tail = &stream->head;
         free(task->context);
         free(task);
+        moved = true;
     }
+    return moved;
 }
 
-/* The default stream, which other streams do not wait for here. */
-static struct CUstream_st legacy = {.tail = &legacy.head};
-
-static struct CUstream_st *stream_of(cudaStream_t stream)
+/* The same of all streams, since they wait for each other; with the lock. */
+static void pump(void)
 {
-    return stream == NULL ? &legacy : stream;
+    bool moved = true;
+
+    while (moved) {
+        moved = false;
+        for (struct CUstream_st *stream = &legacy; stream != NULL; stream = stream->next)
+            moved = pump_one(stream) || moved;
+    }
 }
 
 void cuda_double_enqueue(cudaStream_t stream, bool (*poll)(void *context), void *context)
@@ -104,6 +120,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
     if (*stream == NULL)
         return cudaErrorMemoryAllocation;
     (*stream)->tail = &(*stream)->head;
+    pthread_mutex_lock(&lock);
+    (*stream)->next = legacy.next;
+    legacy.next = *stream;
+    pthread_mutex_unlock(&lock);
     return cudaSuccess;
 }
 
@@ -116,7 +136,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return cudaErrorIllegalAddress;
     while (!empty) {
         pthread_mutex_lock(&lock);
-        pump(on);
+        pump();
         empty = on->head == NULL;
         pthread_mutex_unlock(&lock);
         if (!empty)
@@ -127,8 +147,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream)
 {
+    struct CUstream_st *before = &legacy;
     struct task *task;
 
+    pthread_mutex_lock(&lock);
+    while (before->next != stream)
+        before = before->next;
+    before->next = stream->next;
+    pthread_mutex_unlock(&lock);
     while ((task = stream->head) != NULL) {
         stream->head = task->next;
         free(task->context);
@@ -168,8 +194,6 @@ static bool cross(void *context)
 {
     struct crossing *crossing = context;
 
-    if (crossing->event->reached < crossing->number)
-        pump(crossing->event->stream);
     return crossing->event->reached >= crossing->number;
 }
 
@@ -285,7 +309,6 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
         free(mark);
         return cudaErrorUnknown;
     }
-    event->stream = stream_of(stream);
     *mark = (struct mark){.event = event, .number = ++event->recorded};
     cuda_double_enqueue(stream, reach, mark);
     return cudaSuccess;
@@ -297,7 +320,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
         return cudaErrorIllegalAddress;
     pthread_mutex_lock(&lock);
     if (event->reached != event->recorded)
-        pump(event->stream);
+        pump();
     pthread_mutex_unlock(&lock);
     return event->reached == event->recorded ? cudaSuccess : cudaErrorNotReady;
 }

@@ -8,6 +8,7 @@
  *   NCCL_DOUBLE_INIT=fail     NCCL_DOUBLE_REVOKE=fail|hang     NCCL_DOUBLE_ABORT=block
  *   NCCL_DOUBLE_SHRINK=fail|late|hang    (late: asked later, it failed; hang: in progress for ever)
  *   NCCL_DOUBLE_OP=fail       an operation's error comes asynchronously
+ *   NCCL_DOUBLE_OP_ONCE=FILE  the same, for who removes that file
  *
  * A use after ncclCommAbort ends the process. */
 #include "tests/nccl/cuda_double.h"
@@ -100,6 +101,13 @@ static int told(const char *name, const char *value)
     const char *is = getenv(name);
 
     return is != NULL && strcmp(is, value) == 0;
+}
+
+static int op_fails(void)
+{
+    const char *once = getenv("NCCL_DOUBLE_OP_ONCE");
+
+    return told("NCCL_DOUBLE_OP", "fail") || (once != NULL && unlink(once) == 0);
 }
 
 static void check(ncclComm_t comm)
@@ -358,7 +366,7 @@ static ncclResult_t post(ncclComm_t comm, int is_gather, const void *send, void 
                           .count = count,
                           .bytes = count * size};
     cuda_double_enqueue(stream, work_poll, work);
-    if (told("NCCL_DOUBLE_OP", "fail"))
+    if (op_fails())
         comm->error = ncclRemoteError;
     comm->polls = 2;
     return ncclInProgress;
@@ -485,7 +493,7 @@ ncclResult_t ncclGroupEnd(void)
     if (work == NULL)
         abort();
     *work = group;
-    if (told("NCCL_DOUBLE_OP", "fail"))
+    if (op_fails())
         group.comm->error = ncclRemoteError;
     group.comm->polls = 2;
     cuda_double_enqueue(group.stream, group_poll, work);
