@@ -1,6 +1,6 @@
 """--backend nccl with the doubles of NCCL and the CUDA runtime (tests/nccl): ranks are lost, sums
-stay exact, and what goes wrong is told.  Where there is a GPU, also with that.  REKNIT_SOAK=1: 1,000
-kills."""
+stay exact, and what goes wrong is told.  Where there is a GPU, also with that.  REKNIT_SOAK=1:
+1,000 kills."""
 import os
 import random
 import re
@@ -149,7 +149,7 @@ class Doubles(NcclTest):
         self.assertRegex(job.output(), "no CUDA-capable device is detected .*nvidia-smi")
 
     def test_chargpt(self):
-        """The same digest for any world; a checkpoint goes from one kind of processor to another."""
+        """One digest for any world; a checkpoint goes from one kind of processor to the other."""
         self.doubles(LD_PRELOAD=f"{DOUBLES}/libchargpt-players.so")
         digests = set()
         for workers in 1, 3:

@@ -38,6 +38,15 @@ void *gpu_memory_new(size_t bytes)
     return memory;
 }
 
+void gpu_memory_free(void *gpu)
+{
+    void *address = find("cudaFree");
+    int (*release)(void *);
+
+    memcpy(&release, &address, sizeof address);
+    check(release(gpu), "cudaFree");
+}
+
 static void copy(void *to, const void *from, size_t bytes, int kind)
 {
     void *address = find("cudaMemcpy");

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 void *gpu_memory_new(size_t bytes);
+void gpu_memory_free(void *gpu);
 void gpu_memory_put(void *gpu, const void *host, size_t bytes);
 void gpu_memory_get(void *host, const void *gpu, size_t bytes);
 
