@@ -16,6 +16,7 @@ int gpu_open(struct rk_session *session, int device, void *stream)
         free(gpu);
         return rc;
     }
+    pthread_mutex_init(&gpu->filling, NULL);
     session->gpu = gpu;
     return 0;
 }
@@ -26,10 +27,17 @@ void gpu_close(struct rk_session *session)
 
     if (gpu == NULL)
         return;
-    comm_free(gpu->comm);
+    gpu_driver_close(gpu);
     step_sum_free(gpu->sum);
     device_free(&gpu->device, gpu->bad);
+    for (uint32_t b = 0; gpu->filled != NULL && b < gpu->buckets; b++)
+        if (gpu->filled[b] != NULL)
+            gpu->device.api.event_destroy(gpu->filled[b]);
+    device_close(&gpu->driver);
     device_close(&gpu->device);
+    pthread_mutex_destroy(&gpu->filling);
+    free(gpu->filled);
+    free(gpu->ready);
     free(gpu);
     session->gpu = NULL;
 }
@@ -38,152 +46,33 @@ int gpu_place(struct rk_session *session)
 {
     struct gpu *gpu = session->gpu;
     const struct step_sum_options options = {
-        .device = &gpu->device,
+        .device = &gpu->driver,
         .lanes = rk_layout_grad_bytes(session->layout) / sizeof(float),
         .bucket_lanes = session->options.bucket_bytes / sizeof(float),
         .buffers = arena_partial_buffers(session->arena.header),
         .fast = session->arena.header->reduction == ARENA_FAST,
     };
     void *bad = NULL;
-    int rc = step_sum_new(&options, &gpu->sum, &session->why);
+    int rc = gpu_driver_open(session);
 
+    if (rc == 0)
+        rc = step_sum_new(&options, &gpu->sum, &session->why);
+    if (rc != 0)
+        return rc;
+    gpu->buckets = step_sum_buckets(gpu->sum);
+    gpu->ready = calloc(gpu->buckets + 1u, sizeof *gpu->ready);
+    gpu->filled = calloc(gpu->buckets + 1u, sizeof *gpu->filled);
+    if (gpu->ready == NULL || gpu->filled == NULL)
+        return session_fail(session, RK_ENOMEM, "rank %u: no memory for %u buckets", session->rank,
+                            gpu->buckets);
+    for (uint32_t b = 0; rc == 0 && b < gpu->buckets; b++)
+        rc = device_check(&gpu->device,
+                          gpu->device.api.event_create(&gpu->filled[b], cudaEventDisableTiming),
+                          "cudaEventCreateWithFlags", &session->why);
     if (rc == 0 && session->options.check_finite)
         rc = device_alloc(&gpu->device, sizeof *gpu->bad, "a check", &bad, &session->why);
     gpu->bad = bad;
     return rc;
-}
-
-double gpu_weight(const struct rk_session *session)
-{
-    return session->gpu->total;
-}
-
-/* ---- shards ---------------------------------------------------------------------------------- */
-
-int gpu_clear(struct rk_session *session, uint32_t gradient)
-{
-    const struct device *device = &session->gpu->device;
-    uint32_t tensor = session->gradient[gradient].tensor;
-
-    return device_check(device,
-                        device->api.memset_async(session->data[tensor], 0,
-                                                 (size_t)session->layout->tensor[tensor].bytes,
-                                                 device->program),
-                        "cudaMemsetAsync", &session->why);
-}
-
-/* Notes the first element that is not finite; the shard ends with it. */
-static int check_gradient(struct rk_session *session, const struct session_gradient *gradient)
-{
-    struct gpu *gpu = session->gpu;
-    struct device *device = &gpu->device;
-    const struct rk_tensor *tensor = &session->layout->tensor[gradient->tensor];
-    unsigned long long bad = 0;
-    int rc =
-        device_check(device, device->api.memset_async(gpu->bad, 0xff, sizeof bad, device->stream),
-                     "cudaMemsetAsync", &session->why);
-
-    if (rc == 0)
-        rc = device_check(device,
-                          device->kernels->finite((enum sum_dtype)tensor->dtype,
-                                                  session->data[gradient->tensor], gradient->count,
-                                                  gpu->bad, device->stream),
-                          "a kernel that looks for NaN", &session->why);
-    if (rc == 0)
-        rc = device_copy(device, &bad, gpu->bad, sizeof bad, cudaMemcpyDeviceToHost, &session->why);
-    if (rc == 0)
-        rc = device_sync(device, &session->why);
-    if (rc != 0 || bad == UINT64_MAX)
-        return rc;
-    atomic_store(&session->work.error, RK_ENOTFINITE);
-    session->work.bad_tensor = gradient->tensor;
-    session->work.bad_element = bad;
-    return 0;
-}
-
-/* The shard itself, and what it takes up, by place; `data` fills in where each lies. */
-static uint32_t list_parts(const struct rk_session *session, struct tree_part *part,
-                           uint32_t *buffer)
-{
-    const struct session_shard *work = &session->work;
-    struct tree_node leaf = {.level = 0, .index = (uint16_t)session->shard};
-    uint32_t count = 0;
-    bool placed = false;
-
-    for (uint32_t i = 0; i <= work->taken.count; i++) {
-        if (!placed &&
-            (i == work->taken.count || tree_first(work->taken.node[i].node) > tree_first(leaf))) {
-            buffer[count] = ARENA_NO_BUFFER;
-            part[count++] = tree_part_f32(leaf, NULL);
-            placed = true;
-        }
-        if (i < work->taken.count) {
-            buffer[count] = work->taken.node[i].buffer;
-            part[count++] = tree_part_f32(work->taken.node[i].node, NULL);
-        }
-    }
-    return count;
-}
-
-static int add_gradient(struct rk_session *session, const struct session_gradient *gradient)
-{
-    struct gpu *gpu = session->gpu;
-    const struct rk_tensor *tensor = &session->layout->tensor[gradient->tensor];
-    struct tree_part part[TREE_MAX_LEVEL + 1];
-    uint32_t buffer[TREE_MAX_LEVEL + 1];
-    uint32_t count = list_parts(session, part, buffer);
-    float *lanes;
-    int rc = 0;
-
-    for (uint32_t p = 0; rc == 0 && p < count; p++) {
-        if (buffer[p] == ARENA_NO_BUFFER) {
-            part[p] = tree_part_typed(part[p].node, session->data[gradient->tensor], tensor->dtype,
-                                      session->work.weight);
-            continue;
-        }
-        rc = step_sum_buffer(gpu->sum, buffer[p], &lanes, &session->why);
-        if (rc == 0)
-            part[p].data = lanes + gradient->at;
-    }
-    if (rc == 0)
-        rc = step_sum_buffer(gpu->sum, session->work.buffer, &lanes, &session->why);
-    return rc != 0 ? rc
-                   : device_sum(&gpu->device, part, count, session->work.root, 0, gradient->count,
-                                lanes + gradient->at, &session->why);
-}
-
-/* As the gradients are summed. */
-static void add_weight(struct rk_session *session)
-{
-    struct gpu *gpu = session->gpu;
-    struct tree_part part[TREE_MAX_LEVEL + 1];
-    uint32_t buffer[TREE_MAX_LEVEL + 1];
-    uint32_t count = list_parts(session, part, buffer);
-    double own = (double)session->work.weight;
-
-    for (uint32_t p = 0; p < count; p++)
-        part[p] = tree_part_f64(part[p].node,
-                                buffer[p] == ARENA_NO_BUFFER ? &own : &gpu->weight[buffer[p]]);
-    tree_sum64(part, count, session->work.root, 0, 1, &gpu->weight[session->work.buffer]);
-}
-
-int gpu_add_shard(struct rk_session *session)
-{
-    int rc = device_after(&session->gpu->device, &session->why);
-
-    for (uint32_t p = 0; rc == 0 && p < session->placed_count; p++) {
-        const struct session_gradient *gradient = &session->gradient[session->placed[p]];
-
-        if (session->options.check_finite)
-            rc = check_gradient(session, gradient);
-        if (rc == 0 && atomic_load(&session->work.error) != 0)
-            return 0; /* the caller says so */
-        if (rc == 0)
-            rc = add_gradient(session, gradient);
-    }
-    if (rc == 0)
-        add_weight(session);
-    return rc != 0 ? rc : device_before(&session->gpu->device, &session->why);
 }
 
 /* ---- state ----------------------------------------------------------------------------------- */

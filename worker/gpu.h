@@ -11,8 +11,19 @@ void gpu_close(struct rk_session *session);
 /* Once the layout is whole. */
 int gpu_place(struct rk_session *session);
 
-/* All of the gradient of the shard in hand is there: adds it to this rank's partial sums. */
-int gpu_add_shard(struct rk_session *session);
+/* Gradient space is cut into buckets: how many, of so many elements but the last. */
+uint32_t gpu_buckets(const struct rk_session *session);
+uint64_t gpu_bucket_lanes(const struct rk_session *session);
+
+/* The shard in hand is this rank's last of the step: its buckets are summed with those of other
+ * ranks as they are filled. */
+void gpu_begin_last(struct rk_session *session);
+/* All of bucket b of the shard in hand is there: adds it to this rank's partial sums.  An error is
+ * session->work.error and gpu_why().  Any thread. */
+void gpu_sum_bucket(struct rk_session *session, uint32_t b);
+const char *gpu_why(const struct rk_session *session);
+/* All of its buckets are. */
+void gpu_add_weight(struct rk_session *session);
 /* The gradient's memory becomes zero, in the order of the program's stream. */
 int gpu_clear(struct rk_session *session, uint32_t gradient);
 /* As session_wait_for_sum. */
@@ -20,11 +31,13 @@ int gpu_wait_for_sum(struct rk_session *session);
 /* The sum of the weights of all shards, after gpu_wait_for_sum. */
 double gpu_weight(const struct rk_session *session);
 
-/* A plan came into force: begins to form its communicator, and forgets partial sums that it does
- * not count on. */
-void gpu_follow(struct rk_session *session);
+/* Before this rank acknowledges a membership word: waits until nothing is under way. */
+void gpu_pause(struct rk_session *session);
 /* The word of the communicator that is whole, 0: none is. */
 rk_word gpu_comm_word(const struct rk_session *session);
+/* A plan came into force: begins to form its communicator, and forgets partial sums that it does
+ * not count on. */
+int gpu_follow(struct rk_session *session);
 
 /* Copies a tensor of the state from or to the GPU; all are there after gpu_settle. */
 int gpu_read(struct rk_session *session, uint32_t tensor, void *host);

@@ -23,10 +23,37 @@ int gpu_place(struct rk_session *session)
     return RK_ESTATE;
 }
 
-int gpu_add_shard(struct rk_session *session)
+uint32_t gpu_buckets(const struct rk_session *session)
 {
     (void)session;
-    return RK_ESTATE;
+    return 0;
+}
+
+uint64_t gpu_bucket_lanes(const struct rk_session *session)
+{
+    (void)session;
+    return 1;
+}
+
+void gpu_begin_last(struct rk_session *session)
+{
+    (void)session;
+}
+
+void gpu_sum_bucket(struct rk_session *session, uint32_t b)
+{
+    (void)session, (void)b;
+}
+
+const char *gpu_why(const struct rk_session *session)
+{
+    (void)session;
+    return "";
+}
+
+void gpu_add_weight(struct rk_session *session)
+{
+    (void)session;
 }
 
 int gpu_clear(struct rk_session *session, uint32_t gradient)
@@ -47,9 +74,15 @@ double gpu_weight(const struct rk_session *session)
     return 1.0;
 }
 
-void gpu_follow(struct rk_session *session)
+void gpu_pause(struct rk_session *session)
 {
     (void)session;
+}
+
+int gpu_follow(struct rk_session *session)
+{
+    (void)session;
+    return RK_ESTATE;
 }
 
 rk_word gpu_comm_word(const struct rk_session *session)

@@ -312,7 +312,7 @@ static void sort_gradients(struct rk_session *session)
 
 static void count_lanes(struct rk_session *session)
 {
-    uint64_t bucket = session->arena.header->bucket_bytes / sizeof(float);
+    uint64_t bucket = session_bucket_lanes(session);
 
     for (uint32_t g = 0; g < session->gradient_count; g++) {
         uint64_t at = session->gradient[g].at;
@@ -326,6 +326,17 @@ static void count_lanes(struct rk_session *session)
             at = stop;
         }
     }
+}
+
+uint32_t session_buckets(const struct rk_session *session)
+{
+    return session->gpu != NULL ? gpu_buckets(session) : arena_buckets(&session->arena);
+}
+
+uint64_t session_bucket_lanes(const struct rk_session *session)
+{
+    return session->gpu != NULL ? gpu_bucket_lanes(session)
+                                : session->arena.header->bucket_bytes / sizeof(float);
 }
 
 uint32_t session_first_behind(const struct rk_session *session, uint64_t lane)
@@ -349,7 +360,7 @@ int session_place_gradients(struct rk_session *session)
 {
     const struct rk_layout *layout = session->layout;
     uint64_t wide = rk_layout_grad_wide_from(layout);
-    uint32_t buckets = arena_buckets(&session->arena);
+    uint32_t buckets = session_buckets(session);
     int rc = map_window(session, 0, 0, wide);
 
     if (rc == 0)
@@ -365,8 +376,7 @@ int session_place_gradients(struct rk_session *session)
         return session_fail(session, RK_ENOMEM, "rank %u: no memory for %u buckets", session->rank,
                             buckets);
     sort_gradients(session);
-    if (session->gpu == NULL)
-        count_lanes(session);
+    count_lanes(session);
     return 0;
 }
 

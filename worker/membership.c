@@ -54,6 +54,8 @@ static int acknowledge(struct rk_session *session, rk_word word)
     atomic_store(&seat->position, position);
     atomic_store(&seat->has_state, session->has_state);
     atomic_store(&seat->ack_position, session->has_state ? position : ARENA_NO_STEP);
+    if (session->gpu != NULL)
+        gpu_pause(session);
     atomic_store(&seat->comm_word, session->gpu != NULL ? gpu_comm_word(session) : 0);
     atomic_store(&seat->ack_word, word);
     session->acked = word;
@@ -235,8 +237,9 @@ static int apply(struct rk_session *session)
         if (rc != 0)
             return rc;
     }
-    if (session->gpu != NULL)
-        gpu_follow(session);
+    rc = session->gpu != NULL ? gpu_follow(session) : 0;
+    if (rc != 0)
+        return rc;
     session_deal(session);
     session->tell_progress = true;
     return 0;

@@ -297,10 +297,10 @@ int rk_restore(struct rk_session *session, uint64_t *step)
     }
     if (rc == 0)
         rc = arena_seat_allocate(&session->arena, session->seat, &session->why);
-    if (rc == 0)
-        rc = session_place_gradients(session);
     if (rc == 0 && session->gpu != NULL)
         rc = gpu_place(session);
+    if (rc == 0)
+        rc = session_place_gradients(session);
     if (rc == 0) {
         populate(session);
         rc = session_enter(session);

@@ -132,6 +132,9 @@ int session_add_hidden(struct rk_session *session);
 /* Once the arena has its layout and our seat its memory: maps what rk_alloc gave out to the seat's
  * leaf, and learns where gradients and buckets lie. */
 int session_place_gradients(struct rk_session *session);
+/* The buckets in which gradients are summed: how many, of so many lanes but the last. */
+uint32_t session_buckets(const struct rk_session *session);
+uint64_t session_bucket_lanes(const struct rk_session *session);
 /* The first of `placed` that ends behind `lane`. */
 uint32_t session_first_behind(const struct rk_session *session, uint64_t lane);
 /* Leaves the sum of the step in the program's own gradient memory. */

@@ -152,7 +152,7 @@ static int place_shard(struct rk_session *session, uint32_t shard, bool is_last)
 int session_shard_begin(struct rk_session *session, uint32_t shard, bool is_last)
 {
     struct session_shard *work = &session->work;
-    uint32_t buckets = arena_buckets(&session->arena);
+    uint32_t buckets = session_buckets(session);
     int rc = place_shard(session, shard, is_last);
 
     if (rc != 0)
@@ -165,7 +165,9 @@ int session_shard_begin(struct rk_session *session, uint32_t shard, bool is_last
         atomic_store_explicit(&session->bucket_left[b], session->bucket_need[b],
                               memory_order_relaxed);
     session->shard = shard;
-    if (is_last && session->gpu == NULL)
+    if (is_last && session->gpu != NULL)
+        gpu_begin_last(session);
+    else if (is_last)
         arena_announce(session_seat(session), arena_tick(session->plan.word, session->position),
                        &work->next);
     return 0;
@@ -259,6 +261,10 @@ static void sum_bucket(struct rk_session *session, uint32_t b)
     uint64_t from;
     uint64_t count;
 
+    if (session->gpu != NULL) {
+        gpu_sum_bucket(session, b);
+        return;
+    }
     arena_bucket_range(&session->arena, b, &from, &count);
     for (uint32_t p = session_first_behind(session, from); p < session->placed_count; p++) {
         const struct session_gradient *gradient = &session->gradient[session->placed[p]];
@@ -300,7 +306,7 @@ static int bucket_fill(struct rk_session *session, uint32_t b, uint32_t lanes)
     if (left != lanes)
         return 0;
     sum_bucket(session, b);
-    if (!session->work.is_last)
+    if (!session->work.is_last || session->gpu != NULL)
         return 0;
     arena_ring(&session->arena);
     if (pthread_mutex_trylock(&session->reducing) != 0)
@@ -312,7 +318,7 @@ static int bucket_fill(struct rk_session *session, uint32_t b, uint32_t lanes)
 
 int rk_ready_range(struct rk_session *session, uint32_t gradient, uint64_t first, uint64_t count)
 {
-    uint64_t bucket = session->arena.header->bucket_bytes / sizeof(float);
+    uint64_t bucket = session_bucket_lanes(session);
     uint64_t at;
     uint64_t end;
 
@@ -321,8 +327,6 @@ int rk_ready_range(struct rk_session *session, uint32_t gradient, uint64_t first
     if (gradient >= session->gradient_count || first > session->gradient[gradient].count ||
         count > session->gradient[gradient].count - first)
         return refuse(session, RK_EINVAL);
-    if (session->gpu != NULL)
-        return 0; /* summed when the shard is done */
     at = session->gradient[gradient].at + first * session->gradient[gradient].wide;
     end = at + count * session->gradient[gradient].wide;
     /* From the end to the start, as backward comes. */
@@ -378,6 +382,8 @@ static int check_work(struct rk_session *session)
                             "rank %u, shard %lld: elements were said to be ready twice, or ones "
                             "that are not there; the step cannot be summed",
                             session->rank, (long long)session->shard);
+    if (error != 0 && session->gpu != NULL)
+        return session_fail(session, error, "%s", gpu_why(session));
     return error;
 }
 
@@ -387,16 +393,14 @@ int session_shard_publish(struct rk_session *session)
 
     if (rc != 0)
         return rc;
-    if (session->gpu != NULL)
-        rc = gpu_add_shard(session);
-    if (rc != 0)
-        return rc;
-    for (uint32_t b = arena_buckets(&session->arena); b-- > 0;)
+    for (uint32_t b = session_buckets(session); b-- > 0;)
         if (atomic_exchange(&session->bucket_left[b], 0) != 0)
             sum_bucket(session, b);
     rc = check_work(session);
     if (rc != 0)
         return rc;
+    if (session->gpu != NULL)
+        gpu_add_weight(session);
     switch_table(session, &session->work.next);
     return 0;
 }

@@ -137,6 +137,14 @@ int comm_new(const struct comm_options *options, struct comm **out, struct rk_wh
     return rc;
 }
 
+void comm_stop(struct comm *comm)
+{
+    pthread_mutex_lock(&comm->lock);
+    comm->stopped = true;
+    pthread_cond_broadcast(&comm->changed);
+    pthread_mutex_unlock(&comm->lock);
+}
+
 void comm_free(struct comm *comm)
 {
     bool stuck; /* and its owner still in the call */
@@ -226,7 +234,7 @@ static int alive(const struct comm *comm, rk_word word, struct rk_why *why)
             *why = comm->why;
         return comm->failure;
     }
-    if (comm_over(comm, word) || comm->asked != word)
+    if (comm->stopped || comm_over(comm, word) || comm->asked != word)
         return rk_fail(why, RK_ESTALE, "generation %llu is over",
                        (unsigned long long)rk_word_generation(word));
     return 0;

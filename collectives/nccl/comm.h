@@ -79,6 +79,8 @@ struct comm_op {
 
 /* Starts the owner and the watchdog and takes the GPU.  RK_EUNAVAILABLE: the GPU cannot be had. */
 int comm_new(const struct comm_options *options, struct comm **out, struct rk_why *why);
+/* From now on every wait ends with RK_ESTALE, so that a thread that is in one can be joined. */
+void comm_stop(struct comm *comm);
 /* Aborts what there is; so only after comm_wait of all that was posted, or in a generation that is
  * over for all.  Where a call is stuck, its thread and memory are left behind. */
 void comm_free(struct comm *comm);

@@ -14,6 +14,11 @@ int device_check(const struct device *device, cudaError_t error, const char *cal
     return error == cudaErrorMemoryAllocation ? RK_ENOMEM : RK_EUNAVAILABLE;
 }
 
+int device_use(const struct device *device, struct rk_why *why)
+{
+    return device_check(device, device->api.set_device(device->number), "cudaSetDevice", why);
+}
+
 static int choose(struct device *device, int number, uint32_t place, struct rk_why *why)
 {
     int count = 0;
@@ -26,25 +31,17 @@ static int choose(struct device *device, int number, uint32_t place, struct rk_w
                        "GPU %d: there are %d here, from 0 on; `nvidia-smi -L` lists them", number,
                        count);
     device->number = number >= 0 ? number : (int)(place % (uint32_t)count);
-    return device_check(device, device->api.set_device(device->number), "cudaSetDevice", why);
+    return device_use(device, why);
 }
 
-int device_open(struct device *device, int number, uint32_t place, void *program,
-                struct rk_why *why)
+/* What one thread needs of it. */
+static int make_stream(struct device *device, struct rk_why *why)
 {
-    struct api *api = &device->api;
-    void *ring;
-    int rc;
-
-    *device = (struct device){.number = number, .program = program};
-    rc = api_open(NULL, NULL, api, why);
-    if (rc == 0)
-        rc = kernels_open(NULL, &device->kernels, why);
-    if (rc == 0)
-        rc = choose(device, number, place, why);
-    if (rc == 0)
-        rc = device_check(device, api->stream_create(&device->stream, cudaStreamNonBlocking),
+    const struct api *api = &device->api;
+    void *ring = NULL;
+    int rc = device_check(device, api->stream_create(&device->stream, cudaStreamNonBlocking),
                           "cudaStreamCreateWithFlags", why);
+
     if (rc == 0)
         rc = device_check(device, api->event_create(&device->ours, cudaEventDisableTiming),
                           "cudaEventCreateWithFlags", why);
@@ -53,11 +50,33 @@ int device_open(struct device *device, int number, uint32_t place, void *program
                           "cudaEventCreateWithFlags", why);
     if (rc == 0)
         rc = device_host_alloc(device, TERMS * sizeof *device->term, &ring, why);
-    if (rc == 0)
-        device->term = ring;
-    else
+    device->term = ring;
+    if (rc != 0)
         device_close(device);
     return rc;
+}
+
+int device_open(struct device *device, int number, uint32_t place, void *program,
+                struct rk_why *why)
+{
+    int rc;
+
+    *device = (struct device){.number = number, .program = program};
+    rc = api_open(NULL, NULL, &device->api, why);
+    if (rc == 0)
+        rc = kernels_open(NULL, &device->kernels, why);
+    if (rc == 0)
+        rc = choose(device, number, place, why);
+    return rc == 0 ? make_stream(device, why) : rc;
+}
+
+int device_fork(const struct device *device, struct device *fork, struct rk_why *why)
+{
+    *fork = (struct device){.api = device->api,
+                            .kernels = device->kernels,
+                            .number = device->number,
+                            .program = device->program};
+    return make_stream(fork, why);
 }
 
 void device_close(struct device *device)
@@ -114,15 +133,18 @@ int device_mark(const struct device *device, cudaEvent_t event, struct rk_why *w
                         why);
 }
 
+int device_await(const struct device *device, cudaEvent_t event, struct rk_why *why)
+{
+    return device_check(device, device->api.stream_wait_event(device->stream, event, 0),
+                        "cudaStreamWaitEvent", why);
+}
+
 int device_after(const struct device *device, struct rk_why *why)
 {
     int rc = device_check(device, device->api.event_record(device->theirs, device->program),
                           "cudaEventRecord", why);
 
-    return rc != 0 ? rc
-                   : device_check(device,
-                                  device->api.stream_wait_event(device->stream, device->theirs, 0),
-                                  "cudaStreamWaitEvent", why);
+    return rc != 0 ? rc : device_await(device, device->theirs, why);
 }
 
 int device_before(const struct device *device, struct rk_why *why)

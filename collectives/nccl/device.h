@@ -29,7 +29,11 @@ struct device {
  * are).  RK_EUNAVAILABLE: no GPU, no such one, or a library is missing; RK_EVERSION. */
 int device_open(struct device *device, int number, uint32_t place, void *program,
                 struct rk_why *why);
+/* The same GPU and program with a stream of its own, for another thread; device_close. */
+int device_fork(const struct device *device, struct device *fork, struct rk_why *why);
 void device_close(struct device *device); /* harmless on a zeroed one */
+/* The calling thread works on this GPU from now on. */
+int device_use(const struct device *device, struct rk_why *why);
 
 /* `what` is for people: "partial sums". */
 int device_alloc(const struct device *device, size_t bytes, const char *what, void **memory,
@@ -43,6 +47,8 @@ void device_host_free(const struct device *device, void *memory);
  * queues from now on begins after what is queued here. */
 int device_after(const struct device *device, struct rk_why *why);
 int device_before(const struct device *device, struct rk_why *why);
+/* What is queued from now on begins after `event`, which was recorded before. */
+int device_await(const struct device *device, cudaEvent_t event, struct rk_why *why);
 int device_mark(const struct device *device, cudaEvent_t event, struct rk_why *why);
 /* Waits until all that was queued is done. */
 int device_sync(struct device *device, struct rk_why *why);

@@ -18,7 +18,8 @@ struct comm {
     pthread_cond_t changed; /* anything of what is below */
 
     enum comm_state state;
-    bool opened; /* the owner has the GPU, or `failure` says why not */
+    bool opened;  /* the owner has the GPU, or `failure` says why not */
+    bool stopped; /* comm_stop */
     bool closing;
     bool closed;
 

@@ -88,6 +88,13 @@ void cuda_double_enqueue(cudaStream_t stream, bool (*poll)(void *context), void 
     pthread_mutex_unlock(&lock);
 }
 
+void cuda_double_pump(void)
+{
+    pthread_mutex_lock(&lock);
+    pump();
+    pthread_mutex_unlock(&lock);
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
     *count = told_to_fail("cudaSetDevice") ? 0 : DEVICES;

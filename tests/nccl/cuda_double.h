@@ -19,4 +19,7 @@ struct cuda_double_player {
 };
 #define CUDA_DOUBLE_LARGEST 512
 
+/* Does what can be done now on all streams. */
+void cuda_double_pump(void);
+
 #endif

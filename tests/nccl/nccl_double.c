@@ -283,6 +283,7 @@ ncclResult_t ncclCommAbort(ncclComm_t comm)
     while (told("NCCL_DOUBLE_ABORT", "block"))
         pause();
     atomic_store(&comm->stopped, 1);
+    cuda_double_pump(); /* its operations have ended when this returns */
     pthread_mutex_lock(&lock);
     for (int c = 0; c < MAX_COMMS; c++)
         if (live[c] == comm)

@@ -190,7 +190,8 @@ static int say_ready(struct run *run, uint64_t from, uint64_t to)
     return rc;
 }
 
-/* The shard's gradient; in the arena from the end on, most of it said to be ready as it comes. */
+/* The shard's gradient from the end on; but in memory of our own, most of it is said to be ready as
+ * it comes. */
 static int fill(struct run *run, uint64_t step, int64_t shard)
 {
     const uint64_t key = value_key(run->seed, step, (uint64_t)shard);
@@ -200,13 +201,12 @@ static int fill(struct run *run, uint64_t step, int64_t shard)
         for (uint64_t i = from; i < to; i++)
             *(i < run->first ? &run->piece[0][i] : &run->piece[1][i - run->first]) =
                 value_gradient(key, i);
-        if (run->memory != OWN && run->memory != GPU && from % 5 != 1 &&
-            say_ready(run, from, to) != 0)
+        if (run->memory == GPU)
+            gpu_memory_put(run->on_gpu + from, run->gradient + from, (to - from) * sizeof(float));
+        if (run->memory != OWN && from % 5 != 1 && say_ready(run, from, to) != 0)
             return failed(run, "rk_ready_range");
         to = from;
     }
-    if (run->memory == GPU)
-        gpu_memory_put(run->on_gpu, run->gradient, run->count * sizeof(float));
     return 0;
 }
 
