@@ -28,6 +28,7 @@ void gpu_close(struct rk_session *session)
     if (gpu == NULL)
         return;
     gpu_driver_close(gpu);
+    gpu_snapshot_close(gpu);
     step_sum_free(gpu->sum);
     device_free(&gpu->device, gpu->bad);
     for (uint32_t b = 0; gpu->filled != NULL && b < gpu->buckets; b++)
@@ -55,6 +56,8 @@ int gpu_place(struct rk_session *session)
     void *bad = NULL;
     int rc = gpu_driver_open(session);
 
+    if (rc == 0)
+        rc = gpu_snapshot_open(session);
     if (rc == 0)
         rc = step_sum_new(&options, &gpu->sum, &session->why);
     if (rc != 0)

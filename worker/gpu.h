@@ -44,6 +44,12 @@ int gpu_read(struct rk_session *session, uint32_t tensor, void *host);
 int gpu_write(struct rk_session *session, uint32_t tensor, const void *host);
 int gpu_settle(struct rk_session *session);
 
+/* Begins to leave a snapshot of the state in the arena, beside what the program does next; tells
+ * the agent when it is there.  RK_EFULL: both places are being read.  gpu_snapshot_finish waits for
+ * it: before this rank adds anything to the sum of the step, so before anybody is past it. */
+int gpu_snapshot_begin(struct rk_session *session);
+int gpu_snapshot_finish(struct rk_session *session, struct rk_why *why);
+
 int gpu_adamw(struct rk_session *session, const struct sum_adamw *rule, uint64_t count,
               const float *gradient, float *weights, float *first, float *second);
 

@@ -109,6 +109,18 @@ int gpu_settle(struct rk_session *session)
     return RK_ESTATE;
 }
 
+int gpu_snapshot_begin(struct rk_session *session)
+{
+    (void)session;
+    return RK_ESTATE;
+}
+
+int gpu_snapshot_finish(struct rk_session *session, struct rk_why *why)
+{
+    (void)session, (void)why;
+    return RK_ESTATE;
+}
+
 int gpu_adamw(struct rk_session *session, const struct sum_adamw *rule, uint64_t count,
               const float *gradient, float *weights, float *first, float *second)
 {

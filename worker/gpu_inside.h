@@ -1,10 +1,11 @@
-/* What gpu.c (birth, state), gpu_shard.c (partial sums) and gpu_driver.c (the thread that sums with
- * other ranks) share. */
+/* What gpu.c (birth, state), gpu_snapshot.c, gpu_shard.c (partial sums) and gpu_driver.c (the
+ * thread that sums with other ranks) share. */
 #ifndef RK_WORKER_GPU_INSIDE_H
 #define RK_WORKER_GPU_INSIDE_H
 
 #include "worker/gpu.h"
 
+#include "collectives/nccl/snapshot.h"
 #include "collectives/nccl/step_sum.h"
 
 #define GPU_BUFFERS 64u
@@ -32,6 +33,14 @@ struct gpu {
     struct rk_why why;          /* of an error in a call from another thread; under `filling` */
     cudaEvent_t *filled;        /* by bucket: the partial sums of this rank are final */
     uint32_t buckets;
+
+    /* a snapshot that is being copied */
+    struct snapshot *copy;
+    struct snapshot_part *copy_part;
+    bool copies;
+    uint32_t copy_place;
+    uint64_t copy_step;
+    void *pinned; /* the arena's snapshots, when the GPU may write to them at full speed */
 
     /* the driver; what follows is under `lock` */
     pthread_t thread;
@@ -73,6 +82,10 @@ void gpu_driver_start(struct rk_session *session, const struct arena_table *tabl
 int gpu_driver_filled(struct rk_session *session, uint32_t b, struct rk_why *why);
 /* Waits for the sum that was started: 0, RK_ESTALE, RK_ETRANSPORT, RK_ENOENT, or another error. */
 int gpu_driver_wait(struct rk_session *session);
+
+/* gpu_snapshot.c */
+int gpu_snapshot_open(struct rk_session *session);
+void gpu_snapshot_close(struct gpu *gpu);
 
 /* gpu_shard.c: the partial sums of a table, for step_sum. */
 uint32_t gpu_list_nodes(const struct gpu *gpu, const struct arena_table *table,

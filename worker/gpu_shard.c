@@ -121,8 +121,10 @@ static int add_bucket(struct rk_session *session, uint32_t b)
     struct gpu *gpu = session->gpu;
     uint64_t from;
     uint64_t count;
-    int rc = device_after(&gpu->device, &gpu->why);
+    int rc = session->work.is_last ? gpu_snapshot_finish(session, &gpu->why) : 0;
 
+    if (rc == 0)
+        rc = device_after(&gpu->device, &gpu->why);
     step_sum_bucket(gpu->sum, b, &from, &count);
     for (uint32_t p = session_first_behind(session, from); rc == 0 && p < session->placed_count;
          p++) {
@@ -303,8 +305,10 @@ static int sum_with_others(struct rk_session *session)
 
 static int sum_step(struct rk_session *session)
 {
-    int rc = device_after(&session->gpu->device, &session->why);
+    int rc = gpu_snapshot_finish(session, &session->why);
 
+    if (rc == 0)
+        rc = device_after(&session->gpu->device, &session->why);
     if (rc == 0)
         rc = session->plan.world == 1 ? sum_alone(session) : sum_with_others(session);
     return rc != 0 ? rc : device_sync(&session->gpu->device, &session->why);

@@ -54,8 +54,12 @@ static int acknowledge(struct rk_session *session, rk_word word)
     atomic_store(&seat->position, position);
     atomic_store(&seat->has_state, session->has_state);
     atomic_store(&seat->ack_position, session->has_state ? position : ARENA_NO_STEP);
-    if (session->gpu != NULL)
+    if (session->gpu != NULL) {
         gpu_pause(session);
+        rc = gpu_snapshot_finish(session, &session->why);
+        if (rc != 0)
+            return rc;
+    }
     atomic_store(&seat->comm_word, session->gpu != NULL ? gpu_comm_word(session) : 0);
     atomic_store(&seat->ack_word, word);
     session->acked = word;

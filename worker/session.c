@@ -174,11 +174,11 @@ int rk_join(const struct rk_options *options, struct rk_session **session)
 int session_give_state(struct rk_session *session)
 {
     char *target;
-    int rc = 0;
+    int rc = session->gpu != NULL ? gpu_snapshot_finish(session, &session->why) : 0;
     int k = arena_snapshot_find(&session->arena, session->position);
 
-    if (k >= 0)
-        return 0;
+    if (rc != 0 || k >= 0)
+        return rc;
     k = arena_snapshot_pick(&session->arena);
     if (k < 0)
         return session_fail(session, RK_EFULL, "both snapshots are being read");

@@ -1,4 +1,5 @@
 /* The loop over steps: what is called when, and what follows from it; see reknit.h. */
+#include "worker/gpu.h"
 #include "worker/session.h"
 
 #include "worker/local.h"
@@ -115,8 +116,8 @@ static int snapshot_if_asked(struct rk_session *session)
     if (session->agent < 0 || session->local_index != 0 ||
         atomic_load(&session_block(session)->snapshot_at) != session->position)
         return 0;
-    rc = session_give_state(session);
-    if (rc == 0)
+    rc = session->gpu != NULL ? gpu_snapshot_begin(session) : session_give_state(session);
+    if (rc == 0 && session->gpu == NULL)
         rc = local_send(session->agent, &message, -1);
     return rc == RK_EFULL ? 0 : rc; /* no room now: the coordinator asks again */
 }

@@ -48,6 +48,8 @@
     X(memory_free, cudaFree)                     \
     X(host_alloc, cudaHostAlloc)                 \
     X(host_free, cudaFreeHost)                   \
+    X(host_register, cudaHostRegister)           \
+    X(host_unregister, cudaHostUnregister)       \
     X(memset_async, cudaMemsetAsync)             \
     X(memcpy_async, cudaMemcpyAsync)
 

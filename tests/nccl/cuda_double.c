@@ -245,6 +245,18 @@ cudaError_t cudaFreeHost(void *ptr)
     return cudaSuccess;
 }
 
+cudaError_t cudaHostRegister(void *ptr, size_t size, unsigned flags)
+{
+    (void)ptr, (void)size, (void)flags;
+    return told_to_fail("cudaHostRegister") ? cudaErrorUnknown : cudaSuccess;
+}
+
+cudaError_t cudaHostUnregister(void *ptr)
+{
+    (void)ptr;
+    return cudaSuccess;
+}
+
 struct fill {
     void *at;
     int value;
