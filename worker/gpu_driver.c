@@ -308,6 +308,16 @@ int gpu_follow(struct rk_session *session)
     return errnum == 0 ? 0 : rk_fail_errno(&session->why, errnum, "starting the thread that sums");
 }
 
+bool gpu_driver_is_idle(struct gpu *gpu)
+{
+    bool idle;
+
+    pthread_mutex_lock(&gpu->lock);
+    idle = gpu->stage == GPU_IDLE;
+    pthread_mutex_unlock(&gpu->lock);
+    return idle;
+}
+
 void gpu_driver_start(struct rk_session *session, const struct arena_table *table)
 {
     struct gpu *gpu = session->gpu;

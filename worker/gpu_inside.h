@@ -76,6 +76,7 @@ struct gpu {
  * generation of more than one rank. */
 int gpu_driver_open(struct rk_session *session);
 void gpu_driver_close(struct gpu *gpu);
+bool gpu_driver_is_idle(struct gpu *gpu);
 /* Begins to sum the step with these nodes; buckets are waited for until they are said. */
 void gpu_driver_start(struct rk_session *session, const struct arena_table *table);
 /* Bucket b is final, once what is queued is done. */

@@ -283,7 +283,7 @@ static int start_late(struct rk_session *session)
     struct arena_table table;
     int rc = 0;
 
-    if (gpu->stage != GPU_IDLE) /* it leaves IDLE only here and in gpu_begin_last */
+    if (!gpu_driver_is_idle(gpu))
         return 0;
     session_read_table(session, &table);
     gpu_driver_start(session, &table);

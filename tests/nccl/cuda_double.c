@@ -20,7 +20,7 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
-    unsigned recorded, reached;
+    _Atomic unsigned recorded, reached;
 };
 
 struct mark {

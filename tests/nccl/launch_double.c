@@ -66,9 +66,9 @@ static struct {
     const struct cuda_double_player *player; /* or NULL */
 } known[MAX_KERNELS];
 static int known_count;
-static cudaError_t last;
+static _Thread_local cudaError_t last;
 
-static struct {
+static _Thread_local struct {
     dim3 grid, block;
     size_t shared;
     void *stream;

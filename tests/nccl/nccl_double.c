@@ -65,6 +65,7 @@ struct ncclComm {
     int polls; /* left before a revoke or a shrink is complete; < 0: for ever */
     ncclComm_t young, *place;
     int joins; /* not yet all there */
+    ncclComm_t next_gone;
 };
 
 struct work {
@@ -94,6 +95,7 @@ struct group {
 
 static _Thread_local struct group group;
 static ncclComm_t live[MAX_COMMS];
+static ncclComm_t gone; /* all whose memory stays */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int told(const char *name, const char *value)
@@ -288,6 +290,8 @@ ncclResult_t ncclCommAbort(ncclComm_t comm)
     for (int c = 0; c < MAX_COMMS; c++)
         if (live[c] == comm)
             live[c] = NULL;
+    comm->next_gone = gone;
+    gone = comm;
     pthread_mutex_unlock(&lock);
     return ncclSuccess;
 }

@@ -453,6 +453,10 @@ int main(int argc, char **argv)
         if (rk_leave(run.session) < 0 && code == 0)
             code = EXIT_FAILURE;
     }
+    if (run.on_gpu) {
+        gpu_memory_free(run.on_gpu);
+        gpu_memory_free(run.weights_on_gpu);
+    }
     free(run.gradient);
     free(run.weights);
     return code;
