@@ -68,9 +68,10 @@ struct sum_kernels {
     /* As reknit.h says of rk_sgd and rk_adamw; w, m, v are old, those with `next` new; v NULL: no
      * momentum. */
     void (*sgd)(const struct sum_sgd *sgd, const float *g, const float *w, const float *v,
-                size_t count, float *next_w, float *next_v);
+                size_t count, bool stream, float *next_w, float *next_v);
     void (*adamw)(const struct sum_adamw *adamw, const float *g, const float *w, const float *m,
-                  const float *v, size_t count, float *next_w, float *next_m, float *next_v);
+                  const float *v, size_t count, bool stream, float *next_w, float *next_m,
+                  float *next_v);
 };
 
 void sum_fence(void);

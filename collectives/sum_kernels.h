@@ -378,39 +378,48 @@ struct moved {
     float *next_w, *next_m, *next_v;
 };
 
-ALWAYS void plain_sgd_at(const struct sum_sgd *sgd, const struct moved *at, size_t i, size_t n)
+/* Whether whole lines of both begin at the same element. */
+ALWAYS bool alike(const float *a, const float *b)
+{
+    return ((uintptr_t)a - (uintptr_t)b) % LINE_BYTES == 0;
+}
+
+ALWAYS void plain_sgd_at(const struct sum_sgd *sgd, const struct moved *at, size_t i, size_t n,
+                         bool stream)
 {
     vf w = load_floats(at->w + i, n);
     vf g = sgd->scale * load_floats(at->g + i, n) + sgd->decay * w;
 
-    store_floats(one_nan(w - sgd->rate * g), n, false, at->next_w + i);
+    store_floats(one_nan(w - sgd->rate * g), n, stream, at->next_w + i);
 }
 
-ALWAYS void sgd_at(const struct sum_sgd *sgd, const struct moved *at, size_t i, size_t n)
+ALWAYS void sgd_at(const struct sum_sgd *sgd, const struct moved *at, size_t i, size_t n,
+                   bool stream)
 {
     vf w = load_floats(at->w + i, n);
     vf g = sgd->scale * load_floats(at->g + i, n) + sgd->decay * w;
     vf v = sgd->momentum * load_floats(at->v + i, n) + g;
 
-    store_floats(one_nan(v), n, false, at->next_v + i);
-    store_floats(one_nan(w - sgd->rate * v), n, false, at->next_w + i);
+    store_floats(one_nan(v), n, stream, at->next_v + i);
+    store_floats(one_nan(w - sgd->rate * v), n, stream, at->next_w + i);
 }
 
 static void sgd(const struct sum_sgd *shared, const float *g, const float *w, const float *v,
-                size_t count, float *next_w, float *next_v)
+                size_t count, bool stream, float *next_w, float *next_v)
 {
     const struct sum_sgd rule = *shared; /* which no store to the arrays can change */
     const struct moved at = {.g = g, .w = w, .v = v, .next_w = next_w, .next_v = next_v};
 
-#define PLAIN_SGD_AT(i, n, s) plain_sgd_at(&rule, &at, i, n)
-#define SGD_AT(i, n, s) sgd_at(&rule, &at, i, n)
+#define PLAIN_SGD_AT(i, n, s) plain_sgd_at(&rule, &at, i, n, s)
+#define SGD_AT(i, n, s) sgd_at(&rule, &at, i, n, s)
     if (v == NULL)
-        WALK(next_w, count, LANES, false, PLAIN_SGD_AT);
+        WALK(next_w, count, LANES, stream, PLAIN_SGD_AT);
     else
-        WALK(next_w, count, LANES, false, SGD_AT);
+        WALK(next_w, count, LANES, stream && alike(next_w, next_v), SGD_AT);
 }
 
-ALWAYS void adamw_at(const struct sum_adamw *a, const struct moved *at, size_t i, size_t n)
+ALWAYS void adamw_at(const struct sum_adamw *a, const struct moved *at, size_t i, size_t n,
+                     bool stream)
 {
     const float new1 = 1.0f - a->beta1;
     const float new2 = 1.0f - a->beta2;
@@ -421,19 +430,21 @@ ALWAYS void adamw_at(const struct sum_adamw *a, const struct moved *at, size_t i
     vf root = VF_SQRT(square * a->square_scale) + a->epsilon;
     vf weights = keep * load_floats(at->w + i, n) - a->rate * (mean * a->mean_scale) / root;
 
-    store_floats(one_nan(mean), n, false, at->next_m + i);
-    store_floats(one_nan(square), n, false, at->next_v + i);
-    store_floats(one_nan(weights), n, false, at->next_w + i);
+    store_floats(one_nan(mean), n, stream, at->next_m + i);
+    store_floats(one_nan(square), n, stream, at->next_v + i);
+    store_floats(one_nan(weights), n, stream, at->next_w + i);
 }
 
 static void adamw(const struct sum_adamw *shared, const float *g, const float *w, const float *m,
-                  const float *v, size_t count, float *next_w, float *next_m, float *next_v)
+                  const float *v, size_t count, bool stream, float *next_w, float *next_m,
+                  float *next_v)
 {
     const struct sum_adamw rule = *shared;
+    const bool past = stream && alike(next_w, next_m) && alike(next_w, next_v);
     const struct moved at = {g, w, m, v, next_w, next_m, next_v};
 
-#define ADAMW_AT(i, n, s) adamw_at(&rule, &at, i, n)
-    WALK(next_w, count, LANES, false, ADAMW_AT);
+#define ADAMW_AT(i, n, s) adamw_at(&rule, &at, i, n, s)
+    WALK(next_w, count, LANES, past, ADAMW_AT);
 }
 
 const struct sum_kernels KERNELS = {

@@ -7,9 +7,8 @@
 #include <string.h>
 
 #define CHECK_TURNS 64u
-#define SLICE_LANES 16u                  /* slices of two ranks share no cache line */
-#define STREAM_BYTES (UINT64_C(8) << 20) /* results that no cache holds until they are read */
-#define SCRATCH_LANES 8192u              /* summed at a time before they are turned into state */
+#define SLICE_LANES 16u     /* slices of two ranks share no cache line */
+#define SCRATCH_LANES 8192u /* summed at a time before they are turned into state */
 
 bool session_has_todo(const struct rk_session *session)
 {
@@ -117,7 +116,8 @@ static void slice_of(const struct rk_session *session, uint32_t b, uint64_t *fro
 static void sum_lanes(struct rk_session *session, uint64_t from, uint64_t count, float *out)
 {
     struct tree_node root = {.level = (uint16_t)tree_log2(session->plan.shards)};
-    bool stream = session->update == NULL && session->arena.header->grad_bytes >= STREAM_BYTES;
+    bool stream =
+        session->update == NULL && session->arena.header->grad_bytes >= SESSION_STREAM_BYTES;
 
     if (session->arena.header->reduction == ARENA_FAST)
         root = TREE_SERIAL;
@@ -241,6 +241,8 @@ static int finish_slices(struct rk_session *session, uint64_t tick)
     if (sum->tick != tick || sum->left != 0)
         return 0;
     if (!sum->sliced) {
+        if (session->update != NULL)
+            sum_fence(); /* an update may write past the caches */
         atomic_store_explicit(&session_seat(session)->sliced, tick, memory_order_release);
         sum->sliced = true;
         arena_ring(&session->arena);

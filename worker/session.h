@@ -13,6 +13,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+#define SESSION_STREAM_BYTES (UINT64_C(8) << 20) /* what no cache holds until it is read */
+
 enum session_phase {
     SESSION_JOINED,  /* registering */
     SESSION_BETWEEN, /* restored; between steps */
@@ -151,6 +153,9 @@ void session_share_initial(struct rk_session *session);
 void session_share_snapshot(struct rk_session *session, uint32_t k, uint64_t position);
 /* Whether this rank is the one that does so on its host: nobody else here has state. */
 bool session_shares(const struct rk_session *session);
+
+/* Whether new state is larger than what caches hold until it is read, so that it goes past them. */
+bool session_streams_state(const struct rk_session *session);
 
 /* ---- shard.c --------------------------------------------------------------------------------- */
 

@@ -30,6 +30,11 @@ void *rk_next_state(const struct rk_session *session, uint32_t number)
     return place(session, session->shared[number], session->position + 1);
 }
 
+bool session_streams_state(const struct rk_session *session)
+{
+    return session->arena.header->state_bytes >= SESSION_STREAM_BYTES;
+}
+
 /* The other place may hold what a relaunch has made void. */
 static void commit(struct rk_session *session, uint64_t position)
 {

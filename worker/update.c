@@ -51,7 +51,7 @@ int rk_update_sgd(void *context, struct rk_session *session, const struct rk_sli
         return rc;
     sum_best()->sgd(&with, slice->sum, now(session, sgd->weights, slice),
                     sgd->first == NULL ? NULL : now(session, sgd->first, slice), slice->count,
-                    next(session, sgd->weights, slice),
+                    session_streams_state(session), next(session, sgd->weights, slice),
                     sgd->first == NULL ? NULL : next(session, sgd->first, slice));
     return 0;
 }
@@ -111,7 +111,8 @@ int rk_update_adamw(void *context, struct rk_session *session, const struct rk_s
         return rc;
     sum_best()->adamw(&with, slice->sum, now(session, adamw->weights, slice),
                       now(session, adamw->first, slice), now(session, adamw->second, slice),
-                      slice->count, next(session, adamw->weights, slice),
-                      next(session, adamw->first, slice), next(session, adamw->second, slice));
+                      slice->count, session_streams_state(session),
+                      next(session, adamw->weights, slice), next(session, adamw->first, slice),
+                      next(session, adamw->second, slice));
     return 0;
 }

@@ -153,7 +153,7 @@ static void updates_have_the_bits_of_sum(void **state)
     (void)state;
     for (int round = 0; round < 20; round++) {
         fill(a), fill(w), fill(m), fill(v);
-        sum_best()->adamw(&rule, a, w, m, v, COUNT, want, b, c);
+        sum_best()->adamw(&rule, a, w, m, v, COUNT, false, want, b, c);
         run(gpu->adamw(&rule, a, w, m, v, COUNT, got, m, v, stream)); /* moments in place */
         same_floats(want, got);
         same_floats(b, m);

@@ -139,9 +139,11 @@ static void check_adamw(void)
         adamw_update(&example, 0, WEIGHTS, should[1], should[2], should[3], should[0], 0.1f);
         for (size_t i = WEIGHTS; i < 4 * WEIGHTS; i++)
             should[i / WEIGHTS][i % WEIGHTS] = one_nan(should[i / WEIGHTS][i % WEIGHTS]);
-        sum_best()->adamw(&rule, old[0], old[1], old[2], old[3], WEIGHTS, new[1], new[2], new[3]);
+        sum_best()->adamw(&rule, old[0], old[1], old[2], old[3], WEIGHTS, true, new[1], new[2],
+                          new[3]);
         assert_same(new[1], should[1], 3 * WEIGHTS, sizeof(float), seed);
-        sum_best()->adamw(&rule, old[0], old[1], old[2], old[3], WEIGHTS, old[1], old[2], old[3]);
+        sum_best()->adamw(&rule, old[0], old[1], old[2], old[3], WEIGHTS, false, old[1], old[2],
+                          old[3]);
         assert_same(old, should, 4 * WEIGHTS, sizeof(float), seed);
     }
 }

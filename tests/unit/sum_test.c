@@ -288,14 +288,14 @@ static void check_sgd(const struct sum_kernels *kernels)
     fill(g, COUNT);
     fill(w, COUNT);
     fill(v, COUNT);
-    kernels->sgd(&sgd, g, w, v, COUNT, next_w, next_v);
+    kernels->sgd(&sgd, g, w, v, COUNT, false, next_w, next_v);
     for (int i = 0; i < COUNT; i++) {
         float velocity = 0.9f * v[i] + (0.25f * g[i] + 0.01f * w[i]);
 
         assert_true(same(next_v[i], velocity));
         assert_true(same(next_w[i], w[i] - 0.1f * velocity));
     }
-    kernels->sgd(&sgd, g, w, NULL, COUNT, next_w, NULL);
+    kernels->sgd(&sgd, g, w, NULL, COUNT, false, next_w, NULL);
     for (int i = 0; i < COUNT; i++)
         assert_true(same(next_w[i], w[i] - 0.1f * (0.25f * g[i] + 0.01f * w[i])));
 }
@@ -318,7 +318,7 @@ static void check_adamw(const struct sum_kernels *kernels)
         fill(s[k], COUNT);
     for (int i = 0; i < COUNT; i++)
         s[2][i] = fabsf(s[2][i]);
-    kernels->adamw(&a, g, s[0], s[1], s[2], COUNT, next[0], next[1], next[2]);
+    kernels->adamw(&a, g, s[0], s[1], s[2], COUNT, false, next[0], next[1], next[2]);
     for (int i = 0; i < COUNT; i++) {
         float gradient = 0.5f * g[i];
         float mean = a.beta1 * s[1][i] + new1 * gradient;
