@@ -39,7 +39,12 @@ static void step(struct coordinator *c, const struct core_event *event)
 
     core_step(c->core, event, &actions);
     for (uint32_t i = 0; i < actions.count; i++)
-        output_do(c, &actions.action[i]);
+        if (actions.action[i].kind != CORE_DO_START_RANKS)
+            output_do(c, &actions.action[i]);
+    /* an agent should stand still first, and then start processes: the others wait for it */
+    for (uint32_t i = 0; i < actions.count; i++)
+        if (actions.action[i].kind == CORE_DO_START_RANKS)
+            output_do(c, &actions.action[i]);
 }
 
 void coordinator_feed(struct coordinator *c, struct core_event *event)
@@ -157,6 +162,8 @@ static int open_all(struct coordinator *c, struct rk_why *why)
         rc = record_take(options->state_dir, options->job, c->secret.public_key, c->wall,
                          events_offset(c->events), &c->record, &again, why);
     if (rc == 0)
+        rc = recorder_open(options->state_dir, &c->recorder, why);
+    if (rc == 0)
         rc = open_core(c, again, why);
     if (rc == 0 && options->checkpoint_dir)
         rc = saves_open(options, c->record.core.epoch, &c->saves, why);
@@ -179,6 +186,7 @@ static void close_all(struct coordinator *c)
 {
     server_close(c->server, LINGER_MS);
     saves_close(c->saves);
+    recorder_close(c->recorder);
     core_free(c->core);
     events_close(c->events);
     workers_done(&c->workers);
@@ -291,7 +299,7 @@ static int turn(struct coordinator *c, struct loop *loop)
     if (!c->ended)
         tick(c, loop);
     loop->more = clients_events(c);
-    loop->superseded = c->superseded || is_superseded(c);
+    loop->superseded = c->superseded || recorder_superseded(c->recorder) || is_superseded(c);
     return 0;
 }
 
@@ -304,7 +312,7 @@ static void write_end(struct coordinator *c)
     core_record_read(c->core, c->now, &c->record.core);
     c->record.ended = true;
     c->record.exit_code = c->exit_code;
-    if (record_write(c->options.state_dir, &c->record, &why) != 0)
+    if (recorder_write(c->recorder, &c->record, &why) != 0)
         rk_warn("%s", why.text);
 }
 

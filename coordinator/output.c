@@ -96,13 +96,17 @@ static void load(struct coordinator *c, const struct core_action *action)
 
 /* ---- record and end -------------------------------------------------------------------------- */
 
-static void write_record(struct coordinator *c)
+static void write_record(struct coordinator *c, bool later)
 {
     struct rk_why why;
     int rc;
 
     core_record_read(c->core, c->now, &c->record.core);
-    rc = record_write(c->options.state_dir, &c->record, &why);
+    if (later) {
+        recorder_put(c->recorder, &c->record);
+        return;
+    }
+    rc = recorder_write(c->recorder, &c->record, &why);
     if (rc == RK_ESTALE)
         c->superseded = true;
     else if (rc)
@@ -191,7 +195,7 @@ void output_do(struct coordinator *c, const struct core_action *action)
 {
     switch (action->kind) {
     case CORE_DO_RECORD:
-        write_record(c);
+        write_record(c, action->later);
         break;
     case CORE_DO_WELCOME:
         plan_welcome(c, action->worker.value);

@@ -16,7 +16,7 @@
 #include "coordinator/core/core.h"
 #include "coordinator/events.h"
 #include "coordinator/options.h"
-#include "coordinator/record.h"
+#include "coordinator/recorder.h"
 #include "coordinator/server.h"
 #include "coordinator/workers.h"
 
@@ -110,6 +110,7 @@ struct coordinator {
     struct secret secret;
     struct core_config config;
     struct record record;
+    struct recorder *recorder;
     struct server *server;
     struct core *core;
     struct events *events;

@@ -70,7 +70,7 @@ void budget_recovered(struct core *core)
     action->carriers = core->carrier_way;
     core->carrier_way = CORE_CARRIERS_SAME;
     core->healing = (struct losses){0};
-    record_later(core);
+    record_soon(core);
 }
 
 /* The job ends well: losses that no step follows any more have recovered with it. */
@@ -92,7 +92,7 @@ void budget_heard(struct core *core, uint64_t position)
     core->stepped = true;
     if (core->program_failures) {
         core->program_failures = 0;
-        record_later(core);
+        record_soon(core);
     }
 }
 
@@ -133,7 +133,7 @@ void budget_spend(struct core *core)
 {
     budget_slide(core);
     core->restarts_total++;
-    record_later(core);
+    record_soon(core);
     if (core->restart_count >= core->config.max_restarts) {
         job_fail(core, 75, CORE_REASON_BUDGET, CORE_NO_RANK);
         return;
@@ -169,7 +169,7 @@ void budget_blame(struct core *core, uint64_t round, bool program, int32_t exit_
     }
     core->stepped = false;
     core->program_failures++;
-    record_later(core);
+    record_soon(core);
     if (core->program_failures >= core->config.program_failures)
         job_fail(core, exit_code, CORE_REASON_PROGRAM, rank);
 }

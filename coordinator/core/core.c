@@ -340,9 +340,9 @@ void core_step(struct core *core, const struct core_event *event, struct core_ac
     }
     tell_absent(core);
     workers_pay(core);
-    if (core->record_later && !core->finish_said) {
-        core->record_later = false;
-        core_emit(core, CORE_DO_RECORD);
+    if ((core->record_later || core->record_soon) && !core->finish_said) {
+        core_emit(core, CORE_DO_RECORD)->later = !core->record_later;
+        core->record_later = core->record_soon = false;
     }
     if (core->state == CORE_JOB_ENDED && core->owing.count == 0 && core->absent == 0)
         job_consider(core);

@@ -223,7 +223,8 @@ struct core_event {
 /* ---- actions --------------------------------------------------------------------------------- */
 
 enum core_action_kind {
-    CORE_DO_RECORD,      /* make core_record durable before any later action of this step */
+    CORE_DO_RECORD,      /* make core_record durable before any later action of this step; or,
+                            `later`, soon: nothing waits for it */
     CORE_DO_WELCOME,     /* to `worker` */
     CORE_DO_REFUSE,      /* to `worker`: code (RK_EFENCED: out for good; RK_ESTATE: say hello) */
     CORE_DO_LAUNCH,      /* ticket, place: start a worker there */
@@ -303,6 +304,7 @@ struct core_action {
     uint32_t rank;  /* CORE_NO_RANK: none */
     uint64_t slots; /* START_RANKS: bit s: slot s; names in core_worker_find */
     bool replace;
+    bool later; /* RECORD */
     bool in_place;
     enum core_note note;
     enum core_reason reason;

@@ -345,7 +345,7 @@ enum core_job_state form_go(struct core *core)
     core->plan = plan;
     core->adopting = core->step_seen = false;
     if (core->started && carriers != CARRIERS_LAUNCHED)
-        record_later(core);
+        record_soon(core);
     else
         record_now(core);
     core->started = true;

@@ -5,13 +5,18 @@
 
 void record_now(struct core *core)
 {
-    core->record_later = false;
+    core->record_later = core->record_soon = false;
     core_emit(core, CORE_DO_RECORD);
 }
 
 void record_later(struct core *core)
 {
     core->record_later = true;
+}
+
+void record_soon(struct core *core)
+{
+    core->record_soon = true;
 }
 
 void core_record_read(const struct core *core, uint64_t now, struct core_record *record)

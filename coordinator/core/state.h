@@ -292,7 +292,7 @@ struct core {
     bool final_failed;
     uint32_t absent; /* workers of the last life whose loss is still to be told */
     uint32_t target;
-    bool record_later, noted_start;
+    bool record_later, record_soon, noted_start;
     uint64_t formed_since;
 
     /* members.c */
@@ -562,6 +562,8 @@ bool finish_over(struct core *core);
 
 void record_now(struct core *core);   /* before the later actions of this step */
 void record_later(struct core *core); /* at its end */
+void record_soon(
+    struct core *core); /* after it: counts, of which a coordinator may lose the last */
 void record_apply(struct core *core, const struct core_record *record);
 
 #endif

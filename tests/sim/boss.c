@@ -66,10 +66,22 @@ static void boss_step(struct sim *sim, const struct core_event *event)
     actions_do(sim, &actions);
 }
 
+/* What is to be durable soon takes a while, and is lost with a coordinator that dies before. */
+static void record_settle(struct sim *sim)
+{
+    if (sim->soon_at == 0 || sim->soon_at > sim->now)
+        return;
+    sim->durable = sim->soon;
+    sim->has_durable = true;
+    sim->soon_at = 0;
+}
+
 void boss_start(struct sim *sim)
 {
     struct rk_why why;
 
+    record_settle(sim);
+    sim->soon_at = 0;
     if (core_new(&sim->config, sim->has_durable ? &sim->durable : NULL, ++sim->epoch, sim->now,
                  &sim->core, &why)) {
         sim_fail(sim, "core_new");
@@ -236,7 +248,9 @@ void boss_gone(struct sim *sim, const struct item *item)
 /* No host whose ranks start has a newer snapshot than the one that is gone on from. */
 static void relaunch_check(struct sim *sim, const struct core_plan *plan)
 {
-    uint64_t committed = sim->has_durable ? sim->durable.committed_step : CORE_NONE;
+    uint64_t committed = sim->soon_at != 0  ? sim->soon.committed_step
+                         : sim->has_durable ? sim->durable.committed_step
+                                            : CORE_NONE;
     struct core_worker_view view;
     uint32_t cursor = 0;
 
@@ -393,6 +407,14 @@ static void note(struct sim *sim, const struct core_action *action)
                core_reason_name(action->reason), (long long)action->step);
 }
 
+static void record(struct sim *sim, bool later)
+{
+    record_settle(sim);
+    core_record_read(sim->core, sim->now, later ? &sim->soon : &sim->durable);
+    sim->has_durable = sim->has_durable || !later;
+    sim->soon_at = later ? sim->now + 1 + sim_below(sim, 20 * RK_MS) : 0;
+}
+
 static void action_do(struct sim *sim, const struct core_action *action)
 {
     uint32_t w = action->worker.value ? worker_by_id(sim, action->worker) : UINT32_MAX;
@@ -400,8 +422,7 @@ static void action_do(struct sim *sim, const struct core_action *action)
 
     switch (action->kind) {
     case CORE_DO_RECORD:
-        core_record_read(sim->core, sim->now, &sim->durable);
-        sim->has_durable = true;
+        record(sim, action->later);
         break;
     case CORE_DO_EVENT:
         note(sim, action);

@@ -121,6 +121,8 @@ struct sim {
     struct core_config config;
     struct core_record durable;
     bool has_durable;
+    struct core_record soon; /* not durable before soon_at, 0: none */
+    uint64_t soon_at;
     uint32_t epoch;
     uint64_t life; /* of the coordinator */
     struct worker *worker;

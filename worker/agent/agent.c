@@ -290,6 +290,8 @@ static long wait_ms(const struct agent *agent)
         until = soon;
     if (agent->up && agent->hello_due && agent->hello_at < until)
         until = agent->hello_at;
+    if (agent->start_at != 0 && agent->start_at < until)
+        until = agent->start_at;
     return until <= agent->now ? 0 : (long)((until - agent->now + RK_MS - 1) / RK_MS);
 }
 
@@ -317,6 +319,7 @@ static void agent_turn(struct agent *agent)
     take_events(agent);
     fence_look(agent);
     freeze_check(agent);
+    ranks_start_due(agent);
     children_tidy(agent);
     say_what_is_due(agent);
 }

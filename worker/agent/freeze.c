@@ -94,6 +94,11 @@ void freeze_check(struct agent *agent)
     say_freeze_ack(agent);
 }
 
+bool freeze_is_open(const struct agent *agent)
+{
+    return agent->freeze.word != 0 && atomic_load(&block_of(agent)->go_word) != agent->freeze.word;
+}
+
 bool freeze_knows(const struct agent *agent, const struct rank *rank)
 {
     struct arena_seat *seat = rank_seat(agent, rank);

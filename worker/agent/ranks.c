@@ -28,6 +28,10 @@
 
 extern char **environ;
 
+/* How long a new process lets a generation that is being formed go first: to start one takes the
+ * agent most of a millisecond, and the processor of ranks that wait. */
+#define START_WAIT (5 * RK_MS)
+
 static void rank_start(struct agent *agent, struct rank *rank);
 
 void ranks_init(struct agent *agent)
@@ -442,6 +446,16 @@ void rank_order_start(struct agent *agent, struct rank *rank, const struct rank_
     rank->order.wanted = true;
     if (rank_alive(rank))
         rank_kill(agent, rank);
-    else
-        rank_start(agent, rank);
+    else if (agent->start_at == 0)
+        agent->start_at = agent->now + START_WAIT;
+}
+
+void ranks_start_due(struct agent *agent)
+{
+    if (agent->start_at == 0 || (agent->now < agent->start_at && freeze_is_open(agent)))
+        return;
+    agent->start_at = 0;
+    for (uint32_t i = 0; i < agent->options->slots; i++)
+        if (!rank_alive(&agent->rank[i]) && agent->rank[i].order.wanted)
+            rank_start(agent, &agent->rank[i]);
 }

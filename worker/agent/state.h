@@ -195,6 +195,7 @@ struct agent {
     uint64_t snapshot_wanted; /* ARENA_NO_STEP: none */
 
     struct rank rank[RK_MAX_SLOTS];
+    uint64_t start_at; /* by then ranks that were ordered are started, 0: none were */
     struct peer peer[AGENT_PEERS];
     struct peer *carrier;              /* that touches the arena */
     uint32_t carrier_job, standby_job; /* that are to serve, and to stand by; 0: none */
@@ -242,6 +243,8 @@ void ranks_init(struct agent *agent);
 void rank_order_start(struct agent *agent, struct rank *rank, const struct rank_order *order);
 /* At a heartbeat: ranks that stand still, and deadlines; starts what is to be started. */
 void ranks_look(struct agent *agent);
+/* Starts ranks that were ordered, unless a generation is being formed and goes first. */
+void ranks_start_due(struct agent *agent);
 void rank_attached(struct agent *agent, struct rank *rank, struct peer *peer, int pidfd);
 /* The connection of its library is closed. */
 void rank_detached(struct agent *agent, struct rank *rank);
@@ -300,6 +303,8 @@ void say_goodbye(struct agent *agent, const char *why);
 void freeze_begin(struct agent *agent, rk_word word, const uint64_t *fence, size_t count);
 /* Goes on when what it waits for has come about; cheap, called each turn. */
 void freeze_check(struct agent *agent);
+/* Whether a freeze has come whose go has not. */
+bool freeze_is_open(const struct agent *agent);
 /* Whether the coordinator may count on a rank that has entered: it will follow the next go. */
 bool freeze_knows(const struct agent *agent, const struct rank *rank);
 /* Puts a plan in force.  RK_ESTALE: it is not of the freeze that we acknowledged; RK_ENOENT: a

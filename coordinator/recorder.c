@@ -1,0 +1,116 @@
+/* The thread of recorder.h. */
+#include "coordinator/recorder.h"
+
+#include "common/log.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct recorder {
+    const char *state_dir;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct record record; /* while `waits` */
+    bool waits, writes, closing;
+    bool superseded;
+};
+
+/* With the lock, which it gives up meanwhile. */
+static void write_one(struct recorder *recorder)
+{
+    struct record record = recorder->record;
+    struct rk_why why;
+    int rc;
+
+    recorder->waits = false;
+    recorder->writes = true;
+    pthread_mutex_unlock(&recorder->lock);
+    rc = record_write(recorder->state_dir, &record, &why);
+    if (rc != 0 && rc != RK_ESTALE)
+        rk_error_log("the record is not written, a coordinator started again would know less: %s",
+                     why.text);
+    pthread_mutex_lock(&recorder->lock);
+    recorder->superseded = recorder->superseded || rc == RK_ESTALE;
+    recorder->writes = false;
+    pthread_cond_broadcast(&recorder->changed);
+}
+
+static void *work(void *argument)
+{
+    struct recorder *recorder = argument;
+
+    pthread_mutex_lock(&recorder->lock);
+    while (recorder->waits || !recorder->closing) {
+        if (recorder->waits)
+            write_one(recorder);
+        else
+            pthread_cond_wait(&recorder->changed, &recorder->lock);
+    }
+    pthread_mutex_unlock(&recorder->lock);
+    return NULL;
+}
+
+int recorder_open(const char *state_dir, struct recorder **out, struct rk_why *why)
+{
+    struct recorder *recorder = calloc(1, sizeof *recorder);
+    int errnum;
+
+    if (!recorder)
+        return rk_fail(why, RK_ENOMEM, "no memory for the record's thread");
+    recorder->state_dir = state_dir;
+    pthread_mutex_init(&recorder->lock, NULL);
+    pthread_cond_init(&recorder->changed, NULL);
+    errnum = pthread_create(&recorder->thread, NULL, work, recorder);
+    if (errnum == 0) {
+        *out = recorder;
+        return 0;
+    }
+    pthread_cond_destroy(&recorder->changed);
+    pthread_mutex_destroy(&recorder->lock);
+    free(recorder);
+    return rk_fail_errno(why, errnum, "cannot start the record's thread");
+}
+
+void recorder_close(struct recorder *recorder)
+{
+    if (!recorder)
+        return;
+    pthread_mutex_lock(&recorder->lock);
+    recorder->closing = true;
+    pthread_cond_broadcast(&recorder->changed);
+    pthread_mutex_unlock(&recorder->lock);
+    pthread_join(recorder->thread, NULL);
+    pthread_cond_destroy(&recorder->changed);
+    pthread_mutex_destroy(&recorder->lock);
+    free(recorder);
+}
+
+void recorder_put(struct recorder *recorder, const struct record *record)
+{
+    pthread_mutex_lock(&recorder->lock);
+    recorder->record = *record;
+    recorder->waits = true;
+    pthread_cond_broadcast(&recorder->changed);
+    pthread_mutex_unlock(&recorder->lock);
+}
+
+int recorder_write(struct recorder *recorder, const struct record *record, struct rk_why *why)
+{
+    pthread_mutex_lock(&recorder->lock);
+    recorder->waits = false;
+    while (recorder->writes)
+        pthread_cond_wait(&recorder->changed, &recorder->lock);
+    pthread_mutex_unlock(&recorder->lock);
+    return record_write(recorder->state_dir, record, why);
+}
+
+bool recorder_superseded(struct recorder *recorder)
+{
+    bool superseded;
+
+    pthread_mutex_lock(&recorder->lock);
+    superseded = recorder->superseded;
+    pthread_mutex_unlock(&recorder->lock);
+    return superseded;
+}

@@ -1,0 +1,25 @@
+/* Writes the record on a thread of its own where nothing waits for it.
+ *
+ * Records that are put are written one at a time, the newest only; one that must be durable now is
+ * written by the caller, after what is under way, and what was put before it is forgotten.  So the
+ * file never goes back.  Threads: one caller. */
+#ifndef RK_COORDINATOR_RECORDER_H
+#define RK_COORDINATOR_RECORDER_H
+
+#include "coordinator/record.h"
+
+struct recorder;
+
+/* Writes to `state_dir`, which the caller keeps.  RK_ENOMEM; RK_EIO: no thread. */
+int recorder_open(const char *state_dir, struct recorder **recorder, struct rk_why *why);
+/* Writes what was put, then ends; takes NULL. */
+void recorder_close(struct recorder *recorder);
+
+/* Soon.  A failure is logged. */
+void recorder_put(struct recorder *recorder, const struct record *record);
+/* Now: record_write. */
+int recorder_write(struct recorder *recorder, const struct record *record, struct rk_why *why);
+/* Whether one that was put found that another coordinator has taken over. */
+bool recorder_superseded(struct recorder *recorder);
+
+#endif
