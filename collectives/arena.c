@@ -23,11 +23,21 @@ static uint64_t align_up(uint64_t bytes)
     return (bytes + ARENA_ALIGN - 1) / ARENA_ALIGN * ARENA_ALIGN;
 }
 
+/* Where they are large, so that they can have large pages of their own. */
+static uint64_t align_large(uint64_t bytes)
+{
+    if (bytes < 8 * RK_MEMORY_LARGE)
+        return align_up(bytes);
+    return (bytes + RK_MEMORY_LARGE - 1) / RK_MEMORY_LARGE * RK_MEMORY_LARGE;
+}
+
 static int map(struct arena *arena, uint64_t bytes, struct rk_why *why)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, arena->fd, 0);
+    void *memory = rk_memory_place(bytes);
 
-    if (memory == MAP_FAILED)
+    if (memory != NULL)
+        memory = mmap(memory, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, arena->fd, 0);
+    if (memory == NULL || memory == MAP_FAILED)
         return rk_fail_errno(why, errno, "cannot map the arena of %llu bytes",
                              (unsigned long long)bytes);
     if (arena->header != NULL)
@@ -149,6 +159,22 @@ static uint32_t used_buffers(const struct arena_header *header)
     return used < header->buffers ? used : header->buffers;
 }
 
+/* Large pages for what all ranks share, and for what this one works on: once, by who comes first,
+ * since pages that others work on should not move under them. */
+static void enlarge(const struct arena *arena, uint32_t own, uint32_t used)
+{
+    struct arena_header *header = arena->header;
+    const char *base = (const char *)header;
+    uint32_t allocated = 1;
+
+    if (atomic_exchange(&header->enlarged, 1) == 0)
+        rk_memory_enlarge(base + header->result_offset,
+                          header->seat_offset - header->result_offset);
+    if (atomic_compare_exchange_strong(&header->seat[own].allocated, &allocated, 2))
+        rk_memory_enlarge(base + header->seat_offset + own * arena_seat_bytes(header),
+                          used * header->grad_bytes);
+}
+
 void arena_populate(const struct arena *arena, uint32_t own)
 {
     const struct arena_header *header = arena->header;
@@ -157,6 +183,8 @@ void arena_populate(const struct arena *arena, uint32_t own)
 
     if (!is_laid_out(arena) || header->total_bytes != arena->mapped)
         return;
+    if (own < ARENA_SEATS)
+        enlarge(arena, own, used);
     rk_memory_populate(base + header->result_offset, header->grad_bytes, true);
     if (own < ARENA_SEATS)
         rk_memory_populate(base + header->snapshot_offset,
@@ -230,8 +258,8 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
 {
     struct arena_header *header = arena->header;
     uint32_t buffers = arena_partial_buffers(header) + leaf_buffers(layout);
-    uint64_t grads = header->on_gpus ? 0 : align_up(rk_layout_grad_bytes(layout));
-    uint64_t state = align_up(layout->state_bytes);
+    uint64_t grads = header->on_gpus ? 0 : align_large(rk_layout_grad_bytes(layout));
+    uint64_t state = align_large(layout->state_bytes);
     uint64_t shared = grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state;
     uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
     int rc;

@@ -184,7 +184,7 @@ struct arena_seat {
     _Atomic uint32_t rank;
     _Atomic int32_t pid;
     _Atomic uint64_t pid_start;
-    _Atomic uint32_t allocated; /* its buffers have memory */
+    _Atomic uint32_t allocated; /* its buffers have memory; 2: and large pages were asked for */
 
     /* written by the rank */
     _Alignas(64) _Atomic uint64_t ack_word;
@@ -221,10 +221,11 @@ enum arena_layout_state { ARENA_LAYOUT_NONE, ARENA_LAYOUT_READY };
 struct arena_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t shards;    /* V */
-    uint64_t host;      /* rk_host_id */
-    uint32_t reduction; /* enum arena_reduction */
-    uint32_t on_gpus;   /* 1: partial sums lie on the ranks' GPUs, and there are no results here */
+    uint32_t shards;           /* V */
+    uint64_t host;             /* rk_host_id */
+    uint32_t reduction;        /* enum arena_reduction */
+    _Atomic uint32_t enlarged; /* large pages were asked for */
+    uint32_t on_gpus; /* 1: partial sums lie on the ranks' GPUs, and there are no results here */
     _Alignas(64) _Atomic uint32_t bell;
     _Atomic uint32_t sleepers;
     _Alignas(64) _Atomic uint64_t complete_step; /* results of steps < this are complete */

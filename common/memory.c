@@ -8,6 +8,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
 /* The number that follows `key` at the start of a line; UINT64_MAX when it is not there, or is a
  * word.  A NULL key: the first number. */
 static uint64_t number_in(const char *path, const char *key)
@@ -112,6 +116,31 @@ void rk_memory_look(struct rk_memory *memory)
 /* Under shadow paging (PVM, nested guests) half of a page's cost is left when the kernel has
  * populated it, and falls due at the first access; elsewhere these accesses cost next to nothing.
  */
+void *rk_memory_place(uint64_t bytes)
+{
+    uint64_t all = bytes + RK_MEMORY_LARGE;
+    char *from = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint64_t before;
+
+    if (from == MAP_FAILED)
+        return NULL;
+    before = (RK_MEMORY_LARGE - (uintptr_t)from % RK_MEMORY_LARGE) % RK_MEMORY_LARGE;
+    if (before != 0)
+        munmap(from, before);
+    if (all - before - bytes != 0)
+        munmap(from + before + bytes, all - before - bytes);
+    return from + before;
+}
+
+void rk_memory_enlarge(const void *from, uint64_t bytes)
+{
+    uintptr_t at = ((uintptr_t)from + RK_MEMORY_LARGE - 1) / RK_MEMORY_LARGE * RK_MEMORY_LARGE;
+    uintptr_t end = ((uintptr_t)from + bytes) / RK_MEMORY_LARGE * RK_MEMORY_LARGE;
+
+    if (end > at)
+        (void)madvise((void *)at, end - at, MADV_COLLAPSE);
+}
+
 void rk_memory_populate(const void *from, uint64_t bytes, bool write)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

@@ -21,4 +21,16 @@ void rk_memory_look(struct rk_memory *memory);
  * cannot be populated is left as it is. */
 void rk_memory_populate(const void *from, uint64_t bytes, bool write);
 
+/* Memory whose pages may be as large as this lies at a multiple of it, in its file and in the
+ * process. */
+#define RK_MEMORY_LARGE (UINT64_C(2) << 20)
+
+/* Address space of `bytes` bytes at such a place, without memory, to be mapped over; NULL: none. */
+void *rk_memory_place(uint64_t bytes);
+
+/* Makes large pages of what lies wholly within `bytes` bytes at `from`, of which every byte has its
+ * memory already: a process that ends gives up one large page as fast as one small one.  Changes no
+ * byte.  Where the kernel has none to give, or cannot (before 6.1), all stays as it is. */
+void rk_memory_enlarge(const void *from, uint64_t bytes);
+
 #endif

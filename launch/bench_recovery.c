@@ -214,8 +214,8 @@ static void clear_up(struct bench *bench, bool failed)
 /* ---- one kill ---------------------------------------------------------------------------------
  */
 
-/* Whether all ranks are members, all carriers are there, and the job has stepped since the last
- * recovery. */
+/* Whether all ranks are members and have the state, all carriers are there, and the job has stepped
+ * since the last recovery. */
 static bool whole(const struct bench *bench, const json_t *status, double *step_ms)
 {
     const json_t *worker;
@@ -233,7 +233,7 @@ static bool whole(const struct bench *bench, const json_t *status, double *step_
     {
         const char *state = json_string_value(json_object_get(rank, "state"));
 
-        if (state == NULL || strcmp(state, "member") != 0)
+        if (state == NULL || strcmp(state, "member") != 0 || event_integer(rank, "step", 0) == 0)
             return false;
         *step_ms = event_number(json_object_get(rank, "numbers"), "step_ms", *step_ms);
         count++;

@@ -202,9 +202,8 @@ static int open_window(struct rk_session *session, uint32_t which)
 
     if (session->window[which] != NULL)
         return 0;
-    window =
-        mmap(NULL, WINDOW_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (window == MAP_FAILED)
+    window = rk_memory_place(WINDOW_BYTES);
+    if (window == NULL)
         return session_fail(session, RK_ENOMEM,
                             "rk_alloc: %llu GiB of address space are not to be had (%s); raise the "
                             "limit (ulimit -v) or register memory of the program's own",

@@ -156,7 +156,7 @@ static uint64_t footprint(const struct agent *agent)
     uint32_t seats = 0;
 
     for (uint32_t s = 0; s < ARENA_SEATS; s++)
-        seats += atomic_load(&header->seat[s].allocated);
+        seats += atomic_load(&header->seat[s].allocated) != 0;
     return arena_layout(&agent->arena) == NULL ? 0 : arena_host_bytes(header, seats);
 }
 
