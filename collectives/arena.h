@@ -386,10 +386,11 @@ bool arena_bucket_is_ready(const struct arena *arena, const struct arena_plan *p
                            uint32_t b);
 
 /* The partial sums with which `step` ends on this host under `plan`, sorted by place in the tree,
- * with where they lie: those of its local members and of ghosts, and of nobody else (whoever is
- * neither was in no acknowledgement, so its shards were dealt again).  Their buckets are to be read
- * when they are ready.  At most `capacity`; returns how many, RK_ENOENT when a member does not know
- * yet what it will end with, or RK_EFULL. */
+ * with where they lie: those of its local members, of ghosts, and of ranks that acknowledged the
+ * plan's word and are not in it (asked to leave, they are about to end), and of nobody else
+ * (whoever is none of these was in no acknowledgement, so its shards were dealt again).  Their
+ * buckets are to be read when they are ready.  At most `capacity`; returns how many, RK_ENOENT when
+ * a member does not know yet what it will end with, or RK_EFULL. */
 struct arena_piece {
     struct tree_node node;
     const float *data;

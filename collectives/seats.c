@@ -233,6 +233,16 @@ static bool is_member(const struct arena_plan *plan, uint32_t seat)
     return false;
 }
 
+/* Whether what a seat has counts though it is in no plan: the dead, and who acknowledged the word
+ * of the plan and was left out of it.  Those stand still until they end. */
+static bool was_left_out(const struct arena_seat *seat, rk_word word)
+{
+    uint32_t state = atomic_load(&seat->state);
+
+    return state == ARENA_SEAT_GHOST ||
+           (state == ARENA_SEAT_TAKEN && atomic_load(&seat->ack_word) == word);
+}
+
 int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint64_t step,
                  struct arena_piece *pieces, uint32_t capacity)
 {
@@ -252,7 +262,7 @@ int arena_pieces(const struct arena *arena, const struct arena_plan *plan, uint6
         const struct arena_table *table = arena_table_of(seat, step, lineage);
 
         /* A member that died a moment ago has been counted: the plan that knows of it comes. */
-        if (table != NULL && atomic_load(&seat->state) == ARENA_SEAT_GHOST && !is_member(plan, s))
+        if (table != NULL && !is_member(plan, s) && was_left_out(seat, plan->word))
             count = pieces_add(arena, s, table, pieces, count, capacity);
     }
     return count;

@@ -11,7 +11,7 @@
 struct recorder;
 
 /* Writes to `state_dir`, which the caller keeps.  RK_ENOMEM; RK_EIO: no thread. */
-int recorder_open(const char *state_dir, struct recorder **recorder, struct rk_why *why);
+int recorder_open(const char *state_dir, struct recorder **out, struct rk_why *why);
 /* Writes what was put, then ends; takes NULL. */
 void recorder_close(struct recorder *recorder);
 

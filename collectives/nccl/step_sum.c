@@ -58,13 +58,13 @@ void step_sum_free(struct step_sum *sum)
     free(sum);
 }
 
-int step_take(const struct device *device, uint64_t lanes, const char *what, float **out,
+int step_take(const struct device *device, uint64_t lanes, const char *what, float **memory,
               struct rk_why *why)
 {
-    void *memory = NULL;
-    int rc = device_alloc(device, lanes * sizeof(float), what, &memory, why);
+    void *taken = NULL;
+    int rc = device_alloc(device, lanes * sizeof(float), what, &taken, why);
 
-    *out = rc == 0 ? memory : NULL;
+    *memory = rc == 0 ? taken : NULL;
     return rc;
 }
 

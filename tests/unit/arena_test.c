@@ -93,6 +93,10 @@ static void sums_count_for_members_and_ghosts_alone(void **state)
     assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), 1);
     assert_int_equal(tree_first(piece[0].node), 4);
 
+    /* One that acknowledged and was left out counts before it has ended, too. */
+    atomic_store(&arena.header->seat[dead].ack_word, plan.word);
+    assert_int_equal(arena_pieces(&arena, &plan, 3, piece, SHARDS), 2);
+    atomic_store(&arena.header->seat[dead].ack_word, 0);
     arena_seat_ghost(&arena, dead);
     arena_report_read(&arena, ours, 0, &plan, &report);
     assert_int_equal(report.done[0], 0xff);
