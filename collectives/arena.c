@@ -13,7 +13,10 @@
 
 #define LAYOUT_OFFSET (UINT64_C(2) << 20)
 #define LOOK_FIRST_BYTES (UINT64_C(64) << 20) /* less is not worth a look at what is left */
-#define MOST_BYTES (UINT64_C(1) << 46)        /* of state or gradients: sums of it fit 64 bits */
+/* A buffer that begins at a large page: less than an eighth is lost. */
+#define LARGE_BUFFER (8 * RK_MEMORY_LARGE)
+
+#define MOST_BYTES (UINT64_C(1) << 46) /* of state or gradients: sums of it fit 64 bits */
 
 _Static_assert(sizeof(struct arena_header) <= LAYOUT_OFFSET, "the control area has room for all");
 _Static_assert(RK_LAYOUT_MAX_BYTES <= ARENA_CONTROL_BYTES - LAYOUT_OFFSET, "and for the layout");
@@ -24,9 +27,9 @@ static uint64_t align_up(uint64_t bytes)
 }
 
 /* Where they are large, so that they can have large pages of their own. */
-static uint64_t align_large(uint64_t bytes)
+static uint64_t align_large(uint64_t bytes, uint64_t least)
 {
-    if (bytes < 8 * RK_MEMORY_LARGE)
+    if (bytes < least)
         return align_up(bytes);
     return (bytes + RK_MEMORY_LARGE - 1) / RK_MEMORY_LARGE * RK_MEMORY_LARGE;
 }
@@ -141,7 +144,7 @@ int arena_refresh(struct arena *arena, struct rk_why *why)
 
 uint64_t arena_seat_bytes(const struct arena_header *header)
 {
-    return header->buffers * header->grad_bytes;
+    return header->seat_bytes;
 }
 
 /* Buffers of a seat that a step uses when its shards are dealt among the ranks that sit here. */
@@ -165,6 +168,7 @@ static void enlarge(const struct arena *arena, uint32_t own, uint32_t used)
 {
     struct arena_header *header = arena->header;
     const char *base = (const char *)header;
+    uint64_t works_on = align_large(used * header->grad_bytes, RK_MEMORY_LARGE);
     uint32_t allocated = 1;
 
     if (atomic_exchange(&header->enlarged, 1) == 0)
@@ -172,7 +176,7 @@ static void enlarge(const struct arena *arena, uint32_t own, uint32_t used)
                           header->seat_offset - header->result_offset);
     if (atomic_compare_exchange_strong(&header->seat[own].allocated, &allocated, 2))
         rk_memory_enlarge(base + header->seat_offset + own * arena_seat_bytes(header),
-                          used * header->grad_bytes);
+                          works_on < header->seat_bytes ? works_on : header->seat_bytes);
 }
 
 void arena_populate(const struct arena *arena, uint32_t own)
@@ -258,10 +262,12 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
 {
     struct arena_header *header = arena->header;
     uint32_t buffers = arena_partial_buffers(header) + leaf_buffers(layout);
-    uint64_t grads = header->on_gpus ? 0 : align_large(rk_layout_grad_bytes(layout));
-    uint64_t state = align_large(layout->state_bytes);
-    uint64_t shared = grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state;
-    uint64_t total = ARENA_CONTROL_BYTES + shared + (uint64_t)ARENA_SEATS * buffers * grads;
+    uint64_t grads = header->on_gpus ? 0 : align_large(rk_layout_grad_bytes(layout), LARGE_BUFFER);
+    uint64_t state = align_large(layout->state_bytes, LARGE_BUFFER);
+    uint64_t shared =
+        align_large(grads + (ARENA_SNAPSHOTS + shared_copies(layout)) * state, RK_MEMORY_LARGE);
+    uint64_t seat = align_large(buffers * grads, RK_MEMORY_LARGE);
+    uint64_t total = ARENA_CONTROL_BYTES + shared + ARENA_SEATS * seat;
     int rc;
 
     if (grads > MOST_BYTES || state > MOST_BYTES)
@@ -289,7 +295,8 @@ static int grow(struct arena *arena, const struct rk_layout *layout, struct rk_w
     header->result_offset = ARENA_CONTROL_BYTES;
     header->snapshot_offset = header->result_offset + grads;
     header->shared_offset = header->snapshot_offset + ARENA_SNAPSHOTS * state;
-    header->seat_offset = header->shared_offset + shared_copies(layout) * state;
+    header->seat_offset = ARENA_CONTROL_BYTES + shared;
+    header->seat_bytes = seat;
     header->total_bytes = total;
     (void)fcntl(arena->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     return 0;

@@ -241,6 +241,7 @@ struct arena_header {
     uint64_t snapshot_offset;
     uint64_t shared_offset;
     uint64_t seat_offset;
+    uint64_t seat_bytes;  /* of all buffers of a seat */
     uint64_t total_bytes; /* size of the memfd */
     struct arena_snapshot snapshot[ARENA_SNAPSHOTS];
     struct arena_snapshot shared[ARENA_SHARED];
