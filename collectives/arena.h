@@ -9,8 +9,9 @@
  *   [ shared 0 S | shared 1 S ]                                 where state lies in the arena
  *   [ seat 0: B buffers of G ] ... [ seat 63 ... ]              each allocated when taken
  *
- *   G gradient space, S state bytes (both rounded up to ARENA_ALIGN), V shards,
- *   B = 2 log2 V + 2 partial-sum buffers a seat (ARENA_FAST: 2), and one more, the leaf, when
+ *   G gradient space, S state bytes (both rounded up to ARENA_ALIGN, or to large pages where they
+ * are large; a seat, and what lies before the first, begin and end at large pages likewise), V
+ * shards, B = 2 log2 V + 2 partial-sum buffers a seat (ARENA_FAST: 2), and one more, the leaf, when
  * gradients' own memory lies in the arena (rk_alloc): the program writes a shard's gradient there,
  * and where it is the last shard of the step it is summed where it lies.
  *

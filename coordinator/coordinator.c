@@ -307,13 +307,11 @@ static int turn(struct coordinator *c, struct loop *loop)
 
 static void write_end(struct coordinator *c)
 {
-    struct rk_why why;
-
     core_record_read(c->core, c->now, &c->record.core);
     c->record.ended = true;
     c->record.exit_code = c->exit_code;
-    if (recorder_write(c->recorder, &c->record, &why) != 0)
-        rk_warn("%s", why.text);
+    if (recorder_write(c->recorder, &c->record) == RK_ESTALE)
+        rk_warn("the end of the job is not recorded: another coordinator has taken over");
 }
 
 /* Stays until the launcher knows the outcome and everybody has read what was said and is gone, but

@@ -98,20 +98,11 @@ static void load(struct coordinator *c, const struct core_action *action)
 
 static void write_record(struct coordinator *c, bool later)
 {
-    struct rk_why why;
-    int rc;
-
     core_record_read(c->core, c->now, &c->record.core);
-    if (later) {
+    if (later)
         recorder_put(c->recorder, &c->record);
-        return;
-    }
-    rc = recorder_write(c->recorder, &c->record, &why);
-    if (rc == RK_ESTALE)
+    else if (recorder_write(c->recorder, &c->record) == RK_ESTALE)
         c->superseded = true;
-    else if (rc)
-        rk_error_log("the record is not written, a coordinator started again would know less: %s",
-                     why.text);
 }
 
 static void say_end_unloaded(struct coordinator *c, const struct core_action *action)

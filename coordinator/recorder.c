@@ -16,20 +16,27 @@ struct recorder {
     bool superseded;
 };
 
+static int write_now(const struct recorder *recorder, const struct record *record)
+{
+    struct rk_why why;
+    int rc = record_write(recorder->state_dir, record, &why);
+
+    if (rc != 0 && rc != RK_ESTALE)
+        rk_error_log("the record is not written, a coordinator started again would know less: %s",
+                     why.text);
+    return rc;
+}
+
 /* With the lock, which it gives up meanwhile. */
 static void write_one(struct recorder *recorder)
 {
     struct record record = recorder->record;
-    struct rk_why why;
     int rc;
 
     recorder->waits = false;
     recorder->writes = true;
     pthread_mutex_unlock(&recorder->lock);
-    rc = record_write(recorder->state_dir, &record, &why);
-    if (rc != 0 && rc != RK_ESTALE)
-        rk_error_log("the record is not written, a coordinator started again would know less: %s",
-                     why.text);
+    rc = write_now(recorder, &record);
     pthread_mutex_lock(&recorder->lock);
     recorder->superseded = recorder->superseded || rc == RK_ESTALE;
     recorder->writes = false;
@@ -95,14 +102,14 @@ void recorder_put(struct recorder *recorder, const struct record *record)
     pthread_mutex_unlock(&recorder->lock);
 }
 
-int recorder_write(struct recorder *recorder, const struct record *record, struct rk_why *why)
+int recorder_write(struct recorder *recorder, const struct record *record)
 {
     pthread_mutex_lock(&recorder->lock);
     recorder->waits = false;
     while (recorder->writes)
         pthread_cond_wait(&recorder->changed, &recorder->lock);
     pthread_mutex_unlock(&recorder->lock);
-    return record_write(recorder->state_dir, record, why);
+    return write_now(recorder, record);
 }
 
 bool recorder_superseded(struct recorder *recorder)

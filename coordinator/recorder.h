@@ -15,10 +15,10 @@ int recorder_open(const char *state_dir, struct recorder **out, struct rk_why *w
 /* Writes what was put, then ends; takes NULL. */
 void recorder_close(struct recorder *recorder);
 
-/* Soon.  A failure is logged. */
+/* Soon.  A failure of either is logged. */
 void recorder_put(struct recorder *recorder, const struct record *record);
-/* Now: record_write. */
-int recorder_write(struct recorder *recorder, const struct record *record, struct rk_why *why);
+/* Now: as record_write. */
+int recorder_write(struct recorder *recorder, const struct record *record);
 /* Whether one that was put found that another coordinator has taken over. */
 bool recorder_superseded(struct recorder *recorder);
 

@@ -343,10 +343,8 @@ static int absolute_checkpoint_dir(struct run_options *options, struct rk_why *w
 
 static int check_all(struct run_options *options, struct rk_why *why)
 {
-    int rc = 0;
+    int rc = options->hosts_text != NULL ? check_hosts(options, why) : 0;
 
-    if (rc == 0 && options->hosts_text != NULL)
-        rc = check_hosts(options, why);
     if (rc == 0 && options->virtual_hosts > options->max_workers)
         rc = rk_fail(why, RK_EINVAL, "--virtual-hosts: %u hosts are more than %u workers",
                      options->virtual_hosts, options->max_workers);

@@ -47,7 +47,7 @@ struct gpu {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool closing;
+    _Atomic bool closing;
     bool forms; /* the driver forms a communicator */
     struct gpu_generation generation;
     enum gpu_stage stage;
@@ -91,7 +91,5 @@ void gpu_snapshot_close(struct gpu *gpu);
 /* gpu_shard.c: the partial sums of a table, for step_sum. */
 uint32_t gpu_list_nodes(const struct gpu *gpu, const struct arena_table *table,
                         struct step_sum_node *node);
-/* Copies elements from .. from + count - 1 of a sum, times scale, to the program's memory. */
-int gpu_emit(struct rk_session *session, uint64_t from, uint64_t count, const float *sum);
 
 #endif

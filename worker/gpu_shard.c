@@ -25,12 +25,12 @@ int gpu_clear(struct rk_session *session, uint32_t gradient)
                         "cudaMemsetAsync", &session->why);
 }
 
-static const char *element_at(const struct rk_session *session,
-                              const struct session_gradient *gradient, uint64_t first)
+static char *element_at(const struct rk_session *session, const struct session_gradient *gradient,
+                        uint64_t first)
 {
     uint32_t size = rk_dtype_size(session->layout->tensor[gradient->tensor].dtype);
 
-    return (const char *)session->data[gradient->tensor] + first * size;
+    return (char *)session->data[gradient->tensor] + first * size;
 }
 
 /* Notes the first element that is not finite; the shard ends with it. */
@@ -119,27 +119,23 @@ static int add_elements(struct rk_session *session, const struct session_gradien
 static int add_bucket(struct rk_session *session, uint32_t b)
 {
     struct gpu *gpu = session->gpu;
+    struct session_piece piece;
     uint64_t from;
     uint64_t count;
+    uint32_t next;
     int rc = session->work.is_last ? gpu_snapshot_finish(session, &gpu->why) : 0;
 
     if (rc == 0)
         rc = device_after(&gpu->device, &gpu->why);
     step_sum_bucket(gpu->sum, b, &from, &count);
-    for (uint32_t p = session_first_behind(session, from); rc == 0 && p < session->placed_count;
-         p++) {
-        const struct session_gradient *gradient = &session->gradient[session->placed[p]];
-        uint64_t end = gradient->at + gradient->lanes;
-        uint64_t start = gradient->at > from ? gradient->at : from;
+    next = session_first_behind(session, from);
+    while (rc == 0 && session_next_piece(session, from, count, &next, &piece)) {
+        uint64_t first = piece.from - piece.gradient->at;
 
-        if (gradient->at >= from + count)
-            break;
-        if (end > from + count)
-            end = from + count;
         if (session->options.check_finite)
-            rc = check_elements(session, gradient, start - gradient->at, end - start);
+            rc = check_elements(session, piece.gradient, first, piece.count);
         if (rc == 0)
-            rc = add_elements(session, gradient, start - gradient->at, end - start);
+            rc = add_elements(session, piece.gradient, first, piece.count);
     }
     if (rc == 0)
         rc = device_before(&gpu->device, &gpu->why);
@@ -228,28 +224,23 @@ uint32_t gpu_list_nodes(const struct gpu *gpu, const struct arena_table *table,
     return table->count;
 }
 
-int gpu_emit(struct rk_session *session, uint64_t from, uint64_t count, const float *sum)
+/* Copies elements from .. from + count - 1 of a sum, times scale, to the program's memory. */
+static int emit(struct rk_session *session, uint64_t from, uint64_t count, const float *sum)
 {
-    double scale = rk_result_scale(session);
+    float scale = (float)rk_result_scale(session);
+    uint32_t next = session_first_behind(session, from);
+    struct session_piece piece;
+    int rc = 0;
 
-    for (uint32_t p = session_first_behind(session, from); p < session->placed_count; p++) {
-        const struct session_gradient *gradient = &session->gradient[session->placed[p]];
-        enum sum_dtype dtype = (enum sum_dtype)session->layout->tensor[gradient->tensor].dtype;
-        uint64_t start = gradient->at > from ? gradient->at : from;
-        uint64_t end = gradient->at + gradient->lanes;
-        int rc;
+    while (rc == 0 && session_next_piece(session, from, count, &next, &piece)) {
+        uint32_t tensor = piece.gradient->tensor;
+        enum sum_dtype dtype = (enum sum_dtype)session->layout->tensor[tensor].dtype;
+        char *out = element_at(session, piece.gradient, piece.from - piece.gradient->at);
 
-        if (gradient->at >= from + count)
-            break;
-        if (end > from + count)
-            end = from + count;
-        rc = device_store(
-            &session->gpu->device, sum + (start - from), (float)scale, dtype, end - start,
-            (void *)(uintptr_t)element_at(session, gradient, start - gradient->at), &session->why);
-        if (rc != 0)
-            return rc;
+        rc = device_store(&session->gpu->device, sum + (piece.from - from), scale, dtype,
+                          piece.count, out, &session->why);
     }
-    return 0;
+    return rc;
 }
 
 static int sum_alone(struct rk_session *session)
@@ -271,7 +262,7 @@ static int sum_alone(struct rk_session *session)
         step_sum_bucket(gpu->sum, b, &from, &count);
         rc = step_sum_alone(gpu->sum, &gpu->device, &job, b, &sum, &session->why);
         if (rc == 0)
-            rc = gpu_emit(session, from, count, sum);
+            rc = emit(session, from, count, sum);
     }
     return rc;
 }
@@ -300,7 +291,7 @@ static int sum_with_others(struct rk_session *session)
 
     if (rc == 0)
         rc = gpu_driver_wait(session);
-    return rc != 0 ? rc : gpu_emit(session, 0, lanes, step_sum_kept(gpu->sum));
+    return rc != 0 ? rc : emit(session, 0, lanes, step_sum_kept(gpu->sum));
 }
 
 static int sum_step(struct rk_session *session)

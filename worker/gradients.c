@@ -355,6 +355,25 @@ uint32_t session_first_behind(const struct rk_session *session, uint64_t lane)
     return from;
 }
 
+bool session_next_piece(const struct rk_session *session, uint64_t from, uint64_t count,
+                        uint32_t *next, struct session_piece *piece)
+{
+    const struct session_gradient *gradient;
+    uint64_t end;
+
+    if (*next == session->placed_count)
+        return false;
+    piece->number = session->placed[(*next)++];
+    piece->gradient = gradient = &session->gradient[piece->number];
+    if (gradient->at >= from + count)
+        return false;
+    end = gradient->at + gradient->lanes < from + count ? gradient->at + gradient->lanes
+                                                        : from + count;
+    piece->from = gradient->at > from ? gradient->at : from;
+    piece->count = end - piece->from;
+    return true;
+}
+
 int session_place_gradients(struct rk_session *session)
 {
     const struct rk_layout *layout = session->layout;

@@ -158,17 +158,12 @@ static int fuse_lanes(struct rk_session *session, uint32_t number, uint64_t from
 
 static int fuse_slice(struct rk_session *session, uint64_t from, uint64_t count)
 {
-    for (uint32_t p = session_first_behind(session, from); p < session->placed_count; p++) {
-        const struct session_gradient *gradient = &session->gradient[session->placed[p]];
-        uint64_t start = gradient->at > from ? gradient->at : from;
-        uint64_t end = gradient->at + gradient->lanes;
-        int rc;
+    uint32_t next = session_first_behind(session, from);
+    struct session_piece piece;
 
-        if (gradient->at >= from + count)
-            break;
-        if (end > from + count)
-            end = from + count;
-        rc = fuse_lanes(session, session->placed[p], start, end - start);
+    while (session_next_piece(session, from, count, &next, &piece)) {
+        int rc = fuse_lanes(session, piece.number, piece.from, piece.count);
+
         if (rc != 0)
             return rc < 0 ? rc : session_fail(session, RK_EINVAL, "the update returned %d", rc);
     }

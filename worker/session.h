@@ -3,7 +3,8 @@
  * A session is a rank's seat in the arena and its view of the plan in force.  The files around it:
  * session.c joins and leaves; gradients.c is where gradients lie; membership.c follows the freeze
  * and go words; step.c is the loop over steps; shard.c works on the shard in hand; reduce.c sums
- * what all ranks have; sampler.c is what does not depend on membership at all. */
+ * what all ranks have; sampler.c is what does not depend on membership at all; gpu.h is what
+ * differs where gradients lie on a GPU. */
 #ifndef RK_WORKER_SESSION_H
 #define RK_WORKER_SESSION_H
 
@@ -139,6 +140,16 @@ uint32_t session_buckets(const struct rk_session *session);
 uint64_t session_bucket_lanes(const struct rk_session *session);
 /* The first of `placed` that ends behind `lane`. */
 uint32_t session_first_behind(const struct rk_session *session, uint64_t lane);
+/* What of a range of lanes belongs to one gradient: its lanes from .. from + count - 1. */
+struct session_piece {
+    uint32_t number;
+    const struct session_gradient *gradient;
+    uint64_t from, count;
+};
+/* The pieces of lanes from .. from + count - 1 one by one, by place: *next = session_first_behind(
+ * session, from) first; false when there is no further one. */
+bool session_next_piece(const struct rk_session *session, uint64_t from, uint64_t count,
+                        uint32_t *next, struct session_piece *piece);
 /* Leaves the sum of the step in the program's own gradient memory. */
 void session_copy_result(struct rk_session *session);
 void session_free_gradients(struct rk_session *session);

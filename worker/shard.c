@@ -258,29 +258,25 @@ static bool lies_there(const struct rk_session *session, const struct session_gr
 
 static void sum_bucket(struct rk_session *session, uint32_t b)
 {
+    struct session_piece piece;
     uint64_t from;
     uint64_t count;
+    uint32_t next;
 
     if (session->gpu != NULL) {
         gpu_sum_bucket(session, b);
         return;
     }
     arena_bucket_range(&session->arena, b, &from, &count);
-    for (uint32_t p = session_first_behind(session, from); p < session->placed_count; p++) {
-        const struct session_gradient *gradient = &session->gradient[session->placed[p]];
-        uint64_t end = gradient->at + gradient->lanes;
-        uint64_t start = gradient->at > from ? gradient->at : from;
+    next = session_first_behind(session, from);
+    while (session_next_piece(session, from, count, &next, &piece)) {
+        uint64_t first = (piece.from - piece.gradient->at) / piece.gradient->wide;
+        uint64_t elements = piece.count / piece.gradient->wide;
 
-        if (gradient->at >= from + count)
-            break;
-        if (end > from + count)
-            end = from + count;
         if (session->options.check_finite)
-            check_elements(session, gradient, (start - gradient->at) / gradient->wide,
-                           (end - start) / gradient->wide);
-        if (!lies_there(session, gradient))
-            sum_elements(session, gradient, (start - gradient->at) / gradient->wide,
-                         (end - start) / gradient->wide);
+            check_elements(session, piece.gradient, first, elements);
+        if (!lies_there(session, piece.gradient))
+            sum_elements(session, piece.gradient, first, elements);
     }
     if (session->work.is_last && atomic_load(&session->work.error) == 0)
         arena_bucket_done(session_seat(session), b);

@@ -48,8 +48,7 @@ struct core_config {
     uint64_t launch_timeout;  /* a launched worker that says no hello in so long is given up */
     uint64_t carrier_timeout; /* carriers that are not all up in so long are launched again */
     bool standby_carriers;    /* a second launch of carriers stands by */
-    bool on_gpus; /* partial sums lie with their ranks: those of who is left out are lost */
-    uint64_t recover_timeout;           /* a new coordinator waits so long for the workers it had */
+    uint64_t recover_timeout; /* a new coordinator waits so long for the workers it had */
     uint64_t checkpoint_interval_ns;    /* 0: by steps */
     uint64_t checkpoint_interval_steps; /* 0: by time; both 0: only the final one */
     uint64_t checkpoint_timeout;        /* of one attempt */
@@ -57,6 +56,7 @@ struct core_config {
     uint32_t max_restarts;              /* in `restart_window` */
     uint64_t restart_window;            /* an hour */
     uint32_t program_failures;          /* generations in a row without a step: 3 */
+    bool on_gpus; /* partial sums lie with their ranks: those of who is left out are lost */
 };
 
 /* What survives a coordinator: small, written atomically by the shell at CORE_DO_RECORD. */

@@ -562,8 +562,8 @@ bool finish_over(struct core *core);
 
 void record_now(struct core *core);   /* before the later actions of this step */
 void record_later(struct core *core); /* at its end */
-void record_soon(
-    struct core *core); /* after it: counts, of which a coordinator may lose the last */
+/* Some time after it: counts, of which a coordinator that dies may lose the last. */
+void record_soon(struct core *core);
 void record_apply(struct core *core, const struct core_record *record);
 
 #endif

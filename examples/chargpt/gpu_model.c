@@ -232,22 +232,24 @@ static struct training_state gpu_model_state(const struct gpu_model *model)
     return model->state;
 }
 
+static int copy(struct gpu_model *model, const float *from, size_t count, float *to,
+                enum cudaMemcpyKind kind, struct gpu_why *why)
+{
+    CALL(model, cudaMemcpyAsync, to, from, count * sizeof *to, kind, model->stream);
+    CALL(model, cudaStreamSynchronize, model->stream);
+    return told(model, why);
+}
+
 static int gpu_model_write(struct gpu_model *model, const float *from, size_t count, float *to,
                            struct gpu_why *why)
 {
-    CALL(model, cudaMemcpyAsync, to, from, count * sizeof *to, cudaMemcpyHostToDevice,
-         model->stream);
-    CALL(model, cudaStreamSynchronize, model->stream);
-    return told(model, why);
+    return copy(model, from, count, to, cudaMemcpyHostToDevice, why);
 }
 
 static int gpu_model_read(struct gpu_model *model, const float *from, size_t count, float *to,
                           struct gpu_why *why)
 {
-    CALL(model, cudaMemcpyAsync, to, from, count * sizeof *to, cudaMemcpyDeviceToHost,
-         model->stream);
-    CALL(model, cudaStreamSynchronize, model->stream);
-    return told(model, why);
+    return copy(model, from, count, to, cudaMemcpyDeviceToHost, why);
 }
 
 /* ---- layers ---------------------------------------------------------------------------------- */

@@ -4,7 +4,6 @@ import itertools
 import os
 import random
 import signal
-import time
 import unittest
 
 from reknit_test import (SANITIZED, JobTest, chargpt, is_running, kill, process_state,
@@ -105,35 +104,20 @@ class Kills(JobTest):
         job.finishes(143)
         self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
 
-    def storm(self, kills, *options, memory="own"):
-        """Kills at random moments, whoever lives; sumcheck compares each sum with a serial one."""
-        job = self.job("--workers", "4", "--max-restarts", str(kills * 4), *options, "--",
-                       program("sumcheck"), "--steps", "1000000", "--grad-kb", "256",
-                       "--pace-us", "4000", "--verify-state", "--memory", memory)
-        done = 0
-        while done < kills and job.process.poll() is None:
-            status = job.status()
-            living = [r for r in ranks_of(status).values() if is_running(r)] if status else []
-            if len(living) >= 3:
-                victim = self.random.choice(living)
-                kill(victim["agent" if self.random.random() < 0.15 else "pid"])
-                done += 1
-            time.sleep(self.random.uniform(0, 0.15))
-        self.assertEqual(done, kills, f"the job ended before {kills} kills\n{job.output()}")
-        job.wait_whole(4, job.wait_step(0)["step"] + 2)
-        kill(job.process.pid, number=signal.SIGTERM)
-        job.finishes(143)
-        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
+    def torrent(self, kills, *options, memory="own"):
+        self.storm(kills, self.random, 0.15, *options, "--", program("sumcheck"), "--steps",
+                   "1000000", "--grad-kb", "256", "--pace-us", "4000", "--verify-state",
+                   "--memory", memory)
 
     def test_storm(self):
-        self.storm(1000 if SOAK else 10 if SANITIZED else 40)
+        self.torrent(1000 if SOAK else 10 if SANITIZED else 40)
 
     def test_storm_in_the_arena(self):
         """Gradients and state in the arena, buckets summed while others are still computed."""
         for memory in ("arena", "fused"):
             for hosts in (1, 2):
                 with self.subTest(memory=memory, hosts=hosts):
-                    self.storm(5 if SANITIZED else 12, "--virtual-hosts", str(hosts),
+                    self.torrent(5 if SANITIZED else 12, "--virtual-hosts", str(hosts),
                                memory=memory)
 
     def test_user_program_keeps_no_children(self):

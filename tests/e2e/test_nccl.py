@@ -4,12 +4,9 @@ stay exact, and what goes wrong is told.  Where there is a GPU, also with that. 
 import os
 import random
 import re
-import signal
-import time
 import unittest
 
-from reknit_test import (BUILD, CHARGPT, SANITIZED, JobTest, is_running, kill, program,
-                         ranks_of)
+from reknit_test import BUILD, CHARGPT, SANITIZED, JobTest, kill, program, ranks_of
 
 DOUBLES = os.path.join(BUILD, "tests", "nccl")
 SEED = int(os.environ.get("REKNIT_SEED", "1"))
@@ -59,40 +56,25 @@ class Doubles(NcclTest):
                 self.assertEqual(job.output().count("sumcheck: ok"), workers, job.output())
                 self.assertEqual(job.events("recovered"), [])
 
-    def storm(self, kills, *options):
-        job = self.run_nccl(4, *sumcheck(1000000, "--verify-state", pace_us=4000),
-                            options=["--max-restarts", str(4 * kills), *options])
-        done = 0
-        while done < kills and job.process.poll() is None:
-            status = job.status()
-            living = [r for r in ranks_of(status).values() if is_running(r)] if status else []
-            if len(living) >= 3:
-                victim = self.random.choice(living)
-                kill(victim["agent" if self.random.random() < 0.15 else "pid"])
-                done += 1
-            time.sleep(self.random.uniform(0, 0.3))
-        self.assertEqual(done, kills, f"the job ended before {kills} kills\n{job.output()}")
-        job.wait_whole(4, job.wait_step(0)["step"] + 2)
-        kill(job.process.pid, number=signal.SIGTERM)
-        job.finishes(143)
-        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
-        return job
+    def torrent(self, kills, *options):
+        self.storm(kills, self.random, 0.3, "--backend", "nccl", *options, "--",
+                   *sumcheck(1000000, "--verify-state", pace_us=4000))
 
     def test_storm(self):
         print(f"REKNIT_SEED={SEED}")
         self.doubles()
-        self.storm(KILLS)
+        self.torrent(KILLS)
         self.assertTrue(any("-without-" in name for name in os.listdir(self.meetings)),
                         "no communicator was ever shrunk")
 
     def test_storm_on_two_hosts(self):
         self.doubles()
-        self.storm(KILLS // 2, "--virtual-hosts", "2")
+        self.torrent(KILLS // 2, "--virtual-hosts", "2")
 
     def test_storm_with_an_older_nccl(self):
         """One that can neither shrink nor revoke: each generation meets by a new id."""
         self.doubles("nccl-double-no-shrink")
-        self.storm(8)
+        self.torrent(8)
         self.assertFalse(any("-without-" in name for name in os.listdir(self.meetings)))
 
     def test_the_coordinator_is_lost(self):

@@ -11,7 +11,8 @@ import re
 import subprocess
 import sys
 
-KERNELS = ("gpu_load", "gpu_store", "gpu_pack_bf16", "gpu_terms", "gpu_adamw")
+KERNELS = ("gpu_load", "gpu_store", "gpu_pack_bf16", "gpu_terms", "gpu_finite",
+           "gpu_adamw")
 FORBIDDEN = (r"\bfma\.", r"\bmad\.[a-z.]*f(32|64)", r"\.ftz\b", r"\.approx\b", r"\.full\b")
 RUNTIME = re.compile(r"(__)?cuda[A-Z]")
 

@@ -533,6 +533,8 @@ static void on_small(struct actor *actor, const struct words *words, struct core
         event->kind = CORE_EV_SHARD_WRITTEN;
         event->shard_written.attempt = (uint32_t)number(words, "attempt", 1);
         event->shard_written.code = -(int32_t)number(words, "error", 0);
+    } else if (strcmp(verb, "comm_failed") == 0) {
+        event->kind = CORE_EV_COMM_FAILED;
     } else {
         event->kind = CORE_EV_LOADED;
         event->word = actor->frozen;
@@ -577,11 +579,13 @@ static bool on_other(const struct words *words, struct core_event *event)
 static const struct {
     const char *verb;
     void (*take)(struct actor *, const struct words *, struct core_event *);
-} verbs[] = {{"hello", on_hello},         {"ack", on_ack},      {"exit", on_exit_of},
-             {"beat", on_beat},           {"ready", on_beat},   {"leave", on_beat},
-             {"close", on_small},         {"step", on_small},   {"snapshot", on_small},
-             {"written", on_small},       {"loaded", on_small}, {"carrier_up", on_carrier},
-             {"carrier_lost", on_carrier}};
+} verbs[] = {{"hello", on_hello},          {"ack", on_ack},
+             {"exit", on_exit_of},         {"beat", on_beat},
+             {"ready", on_beat},           {"leave", on_beat},
+             {"close", on_small},          {"step", on_small},
+             {"snapshot", on_small},       {"written", on_small},
+             {"loaded", on_small},         {"carrier_up", on_carrier},
+             {"carrier_lost", on_carrier}, {"comm_failed", on_small}};
 
 /* One event for each worker that the line names. */
 static bool worker_line(struct story *story, const struct words *words)
