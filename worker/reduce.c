@@ -18,10 +18,20 @@ bool session_has_todo(const struct rk_session *session)
     return false;
 }
 
-/* Whether the step's sum is made by the ranks of this host from parts that lie here. */
+/* Whether the step's sum is complete already: made here, or by carriers, maybe for other hosts that
+ * are gone since.  It stands.  Where a death left the step to be done again, who has no shard in it
+ * sees the result, goes on and writes over the parts that it was made of. */
+static bool is_complete(const struct rk_session *session)
+{
+    return atomic_load_explicit(&session->arena.header->complete_step, memory_order_acquire) >
+           session->position;
+}
+
+/* Whether the step's sum is left to be made by the ranks of this host from parts that lie here. */
 static bool sums_here(const struct rk_session *session)
 {
-    return session->plan.hosts == 1 && session->position >= session->plan.deal_step;
+    return session->plan.hosts == 1 && session->position >= session->plan.deal_step &&
+           !is_complete(session);
 }
 
 static void begin(struct rk_session *session, uint64_t tick)
@@ -189,10 +199,7 @@ int session_reduce(struct rk_session *session, uint32_t limit)
     uint32_t words = (arena_buckets(&session->arena) + 63) / 64;
     int rc;
 
-    /* A result that is complete stands.  Where a death left the step to be done again, who has no
-     * shard in it sees the result, goes on and writes over the parts that it was made of. */
-    if (!sums_here(session) || atomic_load_explicit(&session->arena.header->complete_step,
-                                                    memory_order_acquire) > session->position)
+    if (!sums_here(session))
         return 0;
     rc = find_parts(session, arena_tick(session->plan.word, session->position));
     if (rc <= 0)
@@ -257,10 +264,10 @@ static int update_from_result(struct rk_session *session, uint64_t tick)
 
     if (session->update == NULL || arena_shared_has(&session->arena, session->position + 1))
         return 1;
-    if (sums_here(session)) /* then nobody wrote the sum, and its parts may be gone */
+    if (!arena_has_result(&session->arena, session->position + 1))
         return session_fail(session, RK_EPROTO,
-                            "step %llu is complete but the state after it is not here; this is a "
-                            "bug in reknit",
+                            "step %llu is complete but neither its sum nor the state after it is "
+                            "here; this is a bug in reknit",
                             (unsigned long long)session->position);
     if (sum->tick != tick)
         begin(session, tick);
@@ -277,11 +284,10 @@ static int update_from_result(struct rk_session *session, uint64_t tick)
 /* One look at the step: does what can be done now.  1: the result is complete. */
 static int advance_sum(struct rk_session *session)
 {
-    uint64_t step = session->position;
-    uint64_t tick = arena_tick(session->plan.word, step);
+    uint64_t tick = arena_tick(session->plan.word, session->position);
     int rc;
 
-    if (atomic_load_explicit(&session->arena.header->complete_step, memory_order_acquire) > step)
+    if (is_complete(session))
         return update_from_result(session, tick);
     if (!sums_here(session))
         return 0;

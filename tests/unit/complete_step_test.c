@@ -5,6 +5,7 @@
 #include "worker/reknit.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -88,6 +89,51 @@ static int train_fused(struct stage *stage, struct rk_session *session)
         rc = rk_step_end(session, &step);
     stage->gave = arena_snapshot_find(&stage->arena, 1) >= 0;
     return rc != 0 || step != 1 || ((const float *)rk_state(session, 0))[COUNT - 1] != 3;
+}
+
+static int add_sum(void *context, struct rk_session *session, const struct rk_slice *slice)
+{
+    struct stage *stage = context;
+    const float *sum = slice->sum;
+    const float *now = rk_state(session, 0);
+    float *next = rk_next_state(session, 0);
+
+    for (uint64_t i = 0; i < slice->count; i++)
+        next[slice->first + i] = now[slice->first + i] + sum[i];
+    stage->updated += slice->count;
+    return 0;
+}
+
+/* Waits for a sum over two hosts. */
+static int train_carried(struct stage *stage, struct rk_session *session)
+{
+    float *gradient;
+    uint64_t count = COUNT;
+    uint64_t step;
+    uint32_t number;
+    int rc = rk_alloc(session, "g", RK_F32, COUNT, (void **)&gradient);
+
+    if (rc == 0)
+        rc = rk_alloc_state(session, "w", NULL, RK_F32, 1, &count, &number);
+    if (rc == 0)
+        rc = rk_restore(session, &step);
+    if (rc == 0)
+        rc = rk_fuse(session, add_sum, stage);
+    if (rc == 0)
+        rc = rk_step_begin(session, &step);
+    do {
+        while (rc >= 0 && rk_shard_next(session) >= 0) {
+            for (uint64_t i = 0; i < COUNT; i++)
+                gradient[i] = 1;
+            rc = rk_shard_done(session);
+        }
+        rc = rc < 0 ? rc : rk_gradients_wait(session);
+    } while (rc == RK_REFORMED);
+    if (rc == 0)
+        rc = rk_step_end(session, &step);
+    for (uint64_t i = 0; rc == 0 && i < COUNT; i++)
+        rc = ((const float *)rk_state(session, 0))[i] != 7;
+    return rc;
 }
 
 /* Does its shard, and once more after the step was completed and frozen meanwhile: with a sum that
@@ -329,11 +375,52 @@ static void a_complete_result_is_not_made_again(void **state)
     close_stage(&stage);
 }
 
+/* The carriers had brought the sum when the other host was lost, before a rank made state of it:
+ * the only host left has the sum, and not its parts. */
+static void a_sum_that_carriers_brought_stands(void **state)
+{
+    struct stage stage;
+    struct local_message message;
+    struct arena_plan plan;
+    pthread_t thread;
+
+    (void)state;
+    open_stage(&stage, train_carried);
+    assert_int_equal(pthread_create(&thread, NULL, rank, &stage), 0);
+    take_in(&stage);
+    atomic_store(&stage.arena.header->agent[stage.block].freeze_word, FIRST);
+    arena_ring(&stage.arena);
+    (void)hear(&stage, LOCAL_ACK, &message);
+    plan = plan_of(&stage, FIRST);
+    plan.hosts = 2;
+    plan.fresh = plan.restart = 1;
+    arena_go(&stage.arena, stage.block, &plan);
+
+    /* it has done its shard and waits */
+    while (atomic_load(&stage.arena.header->seat[stage.seat].ready) != arena_tick(FIRST, 0))
+        sched_yield();
+    atomic_store(&stage.arena.header->agent[stage.block].freeze_word, SECOND);
+    arena_ring(&stage.arena);
+    (void)hear(&stage, LOCAL_ACK, &message);
+    assert_int_equal(atomic_load(&stage.arena.header->seat[stage.seat].ack_position), 0);
+    for (uint64_t i = 0; i < COUNT; i++)
+        arena_result(&stage.arena)[i] = 7;
+    arena_complete(&stage.arena, 0);
+
+    plan = plan_of(&stage, SECOND);
+    plan.world = 1;
+    arena_go(&stage.arena, stage.block, &plan);
+    await_end(&stage, thread);
+    assert_int_equal(stage.updated, COUNT);
+    close_stage(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_complete_step_counts_though_its_sum_is_nowhere),
         cmocka_unit_test(a_complete_result_is_not_made_again),
+        cmocka_unit_test(a_sum_that_carriers_brought_stands),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
