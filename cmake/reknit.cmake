@@ -105,9 +105,9 @@ function(reknit_add_test name)
         string(REGEX REPLACE "^address.*" "asan" prefix "${REKNIT_SANITIZE}")
         string(REPLACE "thread" "tsan" prefix "${prefix}")
         set(name ${prefix}.${name})
-        # Before LLVM 17 and GCC 14 the leak check looks for a plug-in's thread locals by guessing at
-        # the word before them, and now and then reads address 0x38 (google/sanitizers#1409).
-        # Without the guess it finds them through the thread's own table.
+        # Before LLVM 17 and GCC 14 the leak check finds a plug-in's thread locals by a guess at the
+        # word before them, and now and then reads address 0x38 (google/sanitizers#1409).  Without
+        # the guess it finds them through the thread's own table.
         list(APPEND environment "ASAN_OPTIONS=abort_on_error=1:intercept_tls_get_addr=0"
             "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0"
             "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")

@@ -1,8 +1,12 @@
-/* A DEALER that reconnects for ever; see link.h.
+/* A DEALER that reconnects for ever, or listens; see link.h.
  *
  * ZMQ_IMMEDIATE keeps libzmq from queueing for a coordinator that is not there, and the socket's
  * monitor says when the CURVE handshake is done, which is when messages can flow.  Heartbeats are
- * messages of ours, since only they show that the coordinator's loop turns. */
+ * messages of ours, since only they show that the coordinator's loop turns.
+ *
+ * One that listens may be called by anybody, and the monitor does not say who hung up.  So the
+ * connection that the coordinator speaks over is known by its messages, and only the end of that
+ * one counts; a peer takes messages (POLLOUT) only after its handshake. */
 #include "common/link.h"
 
 #include <errno.h>
@@ -26,6 +30,8 @@ struct link {
     uint64_t serial; /* of the last message */
     uint64_t dropped;
     uint32_t epoch; /* highest seen */
+    uint16_t port;  /* at which it listens; 0: it connects */
+    int speaker;    /* listening: descriptor that the last message came over, -1: none */
     bool shaken;    /* the handshake is done */
     bool up;        /* and messages can go */
 };
@@ -88,10 +94,14 @@ static int start(struct link *link)
     link->socket = zmq_socket(link->context, ZMQ_DEALER);
     if (!link->socket || set_options(link) != 0 || open_monitor(link) != 0)
         return -1;
-    return zmq_connect(link->socket, link->secret.endpoint);
+    if (link->port == 0)
+        return zmq_connect(link->socket, link->secret.endpoint);
+    snprintf(link->secret.endpoint, sizeof link->secret.endpoint, "tcp://*:%u", link->port);
+    return zmq_bind(link->socket, link->secret.endpoint);
 }
 
-int link_open(const struct secret *secret, uint64_t sender, struct link **link, struct rk_why *why)
+static int open_link(const struct secret *secret, uint64_t sender, uint16_t port,
+                     struct link **link, struct rk_why *why)
 {
     struct link *fresh;
 
@@ -103,8 +113,11 @@ int link_open(const struct secret *secret, uint64_t sender, struct link **link, 
     fresh->secret = *secret;
     explicit_bzero(fresh->secret.private_key, sizeof fresh->secret.private_key);
     fresh->sender = sender;
+    fresh->port = port;
+    fresh->speaker = -1;
     if (start(fresh) != 0) {
-        int rc = rk_fail(why, RK_EINVAL, "cannot connect to %s: %s", secret->endpoint,
+        int rc = rk_fail(why, port ? RK_EUNAVAILABLE : RK_EINVAL, "cannot %s %s: %s",
+                         port ? "listen at" : "connect to", fresh->secret.endpoint,
                          zmq_strerror(zmq_errno()));
 
         link_close(fresh, 0);
@@ -112,6 +125,19 @@ int link_open(const struct secret *secret, uint64_t sender, struct link **link, 
     }
     *link = fresh;
     return 0;
+}
+
+int link_open(const struct secret *secret, uint64_t sender, struct link **link, struct rk_why *why)
+{
+    return open_link(secret, sender, 0, link, why);
+}
+
+int link_listen(const struct secret *secret, uint64_t sender, uint16_t port, struct link **link,
+                struct rk_why *why)
+{
+    if (port == 0)
+        return rk_fail(why, RK_EINVAL, "port 0 is none to listen at");
+    return open_link(secret, sender, port, link, why);
 }
 
 void link_close(struct link *link, int linger_ms)
@@ -141,21 +167,6 @@ void *link_monitor(struct link *link)
     return link->monitor;
 }
 
-/* An event is two frames: number (16 bits) and value (32 bits), then the address. */
-static bool take_event(struct link *link)
-{
-    uint8_t frame[256];
-    uint16_t event;
-
-    if (zmq_recv(link->monitor, frame, sizeof frame, ZMQ_DONTWAIT) < (int)sizeof event)
-        return false;
-    memcpy(&event, frame, sizeof event);
-    zmq_recv(link->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
-    link->shaken = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
-    link->up = false;
-    return true;
-}
-
 /* libzmq says that the handshake is done a moment before it takes messages. */
 static bool takes_messages(struct link *link, long timeout_ms)
 {
@@ -164,13 +175,36 @@ static bool takes_messages(struct link *link, long timeout_ms)
     return zmq_poll(&item, 1, timeout_ms) > 0;
 }
 
+/* An event is two frames: number (16 bits) and value (32 bits), then the address. */
+static bool take_event(struct link *link, bool *news)
+{
+    uint8_t frame[256];
+    uint16_t event;
+    int32_t fd;
+
+    if (zmq_recv(link->monitor, frame, sizeof frame, ZMQ_DONTWAIT) < 6)
+        return false;
+    memcpy(&event, frame, sizeof event);
+    memcpy(&fd, frame + sizeof event, sizeof fd);
+    zmq_recv(link->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
+    if (link->port != 0 && event == ZMQ_EVENT_DISCONNECTED && fd != link->speaker) {
+        link->up = link->up && takes_messages(link, 0);
+        return true;
+    }
+    link->shaken = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED || link->port != 0;
+    link->speaker = -1;
+    link->up = false;
+    *news = true;
+    return true;
+}
+
 bool link_up(struct link *link)
 {
     bool before = link->up;
     bool news = false;
 
-    while (take_event(link))
-        news = true;
+    while (take_event(link, &news))
+        continue;
     if (before &&
         news) /* another connection by now, perhaps: this call says that the old is gone */
         return false;
@@ -211,6 +245,8 @@ static int receive_frame(struct link *link, zmq_msg_t *frame, bool *whole)
     } while (rc < 0 && zmq_errno() == EINTR);
     if (rc < 0)
         return RK_ETIMEDOUT;
+    if (link->port != 0)
+        link->speaker = zmq_msg_get(frame, ZMQ_SRCFD);
     *whole = !zmq_msg_more(frame);
     while (zmq_msg_more(frame) && zmq_msg_recv(frame, link->socket, ZMQ_DONTWAIT) >= 0)
         continue;

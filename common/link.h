@@ -1,5 +1,5 @@
-/* A connection to the coordinator: a ZeroMQ DEALER with CURVE that reconnects for ever, and keeps
- * nothing for a coordinator that is not there.
+/* A connection to the coordinator: a ZeroMQ DEALER with CURVE that reconnects for ever, or listens
+ * for a coordinator that dials, and keeps nothing for one that is not there.
  *
  * Threads: one.  No call blocks (link_up waits for some microseconds, 20 ms at most, once for each
  * connection). */
@@ -17,6 +17,11 @@ struct link;
 
 /* Starts connecting.  `sender` becomes the routing id and the sender of each message. */
 int link_open(const struct secret *secret, uint64_t sender, struct link **link, struct rk_why *why);
+/* As link_open, but waits to be dialled, on all addresses of this machine at `port`; who has not
+ * the coordinator's private key gets nothing.  For the time that two coordinators dial (the older
+ * one finds out from us that it is over) each gets a part of what is sent. */
+int link_listen(const struct secret *secret, uint64_t sender, uint16_t port, struct link **link,
+                struct rk_why *why);
 /* Lets messages already sent go out for at most linger_ms, then closes; takes NULL. */
 void link_close(struct link *link, int linger_ms);
 

@@ -19,9 +19,9 @@ struct secret {
 /* New keys and token from the kernel's random source. */
 int secret_make(struct secret *secret, const char *endpoint, struct rk_why *why);
 
-/* Reads `source`: a path (refused unless the file is the caller's and of mode 0600) or "fd:N" (read
- * to its end, or to the line "end", and closed unless it is standard input). RK_EDATA names the
- * line. */
+/* Reads `source`: a path (refused unless the file is the caller's and of mode 0600), "fd:N" (read
+ * to its end, or to the line "end", and closed unless it is standard input), or "mount:PATH" of a
+ * volume that only this pod has (owner and mode are the cluster's).  RK_EDATA names the line. */
 int secret_read(struct secret *secret, const char *source, struct rk_why *why);
 /* Writes to a new file of mode 0600 (atomically), or to a descriptor; with the private key or not.
  */

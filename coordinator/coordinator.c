@@ -19,7 +19,6 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define LAUNCH_TIMEOUT (30 * RK_S)
 #define CARRIER_TIMEOUT (10 * RK_S)
 #define RECOVER_TIMEOUT (5 * RK_S)
 #define CHECKPOINT_TIMEOUT (600 * RK_S)
@@ -105,7 +104,7 @@ static struct core_config config_of(const struct options *options)
         .launches = options->launcher,
         .gather = options->gather,
         .silence = options->silence,
-        .launch_timeout = LAUNCH_TIMEOUT,
+        .launch_timeout = options->launch_timeout,
         .carrier_timeout = CARRIER_TIMEOUT,
         .standby_carriers = options->standby_carriers,
         .on_gpus = strcmp(options->backend, "nccl") == 0,

@@ -277,6 +277,9 @@ static void take_message(struct coordinator *c, const struct server_input *input
     case RK__ENVELOPE__BODY_LAUNCH_FAILED:
         launches_failed(c, envelope->launch_failed);
         break;
+    case RK__ENVELOPE__BODY_DIAL:
+        launches_dial(c, envelope->dial->endpoint, envelope->dial->hang_up);
+        break;
     case RK__ENVELOPE__BODY_REQUEST:
         clients_request(c, input->sender, envelope->request);
         break;

@@ -87,12 +87,25 @@ static bool runs(const Rk__LauncherHello *hello, uint32_t ticket)
     return false;
 }
 
+void launches_dial(struct coordinator *c, const char *endpoint, bool hang_up)
+{
+    struct rk_why why = {""};
+
+    if (hang_up)
+        server_hang_up(c->server, endpoint);
+    else if (server_dial(c->server, endpoint, &why) != 0)
+        rk_error_log("%s: the worker there cannot take part", why.text);
+}
+
 /* A launcher that came (back) is told again what it does not know of. */
 void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__LauncherHello *hello)
 {
     rk_info("launcher connected, pid %d, %zu workers run there", hello->pid, hello->n_ticket);
     c->launches.launcher = launcher;
     c->launches.supervisor_pid = hello->pid;
+    server_dial_only(c->server, hello->endpoint, hello->n_endpoint);
+    for (size_t i = 0; i < hello->n_endpoint; i++)
+        launches_dial(c, hello->endpoint[i], false);
     for (size_t i = 0; i < c->launches.count; i++) {
         struct launch *launch = &c->launches.launch[i];
 

@@ -12,6 +12,7 @@
 
 #define MAX_WORKERS 4096u
 #define AUTO_INTERVAL (30 * RK_S)
+#define LAUNCH_TIMEOUT (30 * RK_S)
 
 enum option_id {
     OPT_JOB = 1,
@@ -35,6 +36,7 @@ enum option_id {
     OPT_REDUCTION,
     OPT_WIRE,
     OPT_STANDBY_CARRIERS,
+    OPT_LAUNCH_TIMEOUT,
     OPT_LAUNCHER,
     OPT_PRINT_RULES,
     OPT_HELP,
@@ -67,6 +69,7 @@ static const struct option_text {
     {"reduction", true, OPT_REDUCTION, "exact|fast  order of the sums"},
     {"wire", true, OPT_WIRE, "f32|bf16    gradients between hosts"},
     {"standby-carriers", true, OPT_STANDBY_CARRIERS, "yes|no      a second set, that takes over"},
+    {"launch-timeout", true, OPT_LAUNCH_TIMEOUT, "MS          until a worker must have said hello"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
@@ -268,6 +271,8 @@ static int set_value(struct options *options, enum option_id id, const char *val
     case OPT_WIRE:
         options->wire = value;
         return check_word("wire", value, "f32|bf16", why);
+    case OPT_LAUNCH_TIMEOUT:
+        return parse_ms("launch-timeout", value, 1, &options->launch_timeout, why);
     case OPT_STANDBY_CARRIERS:
         options->standby_carriers = strcmp(value, "yes") == 0;
         return check_word("standby-carriers", value, "yes|no", why);
@@ -343,6 +348,7 @@ int options_parse(struct options *options, int argc, char **argv, struct rk_why 
         .silence = RK_S,
         .orphan_timeout = 600 * RK_S,
         .interval = AUTO_INTERVAL,
+        .launch_timeout = LAUNCH_TIMEOUT,
     };
     int rc = 0;
 

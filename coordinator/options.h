@@ -23,6 +23,7 @@ struct options {
     uint32_t min_workers, workers, max_workers;
     uint32_t slots, shards, max_restarts, keep;
     uint64_t gather, heartbeat, silence, orphan_timeout; /* ns */
+    uint64_t launch_timeout;                             /* ns until a launched one says hello */
     uint64_t interval;                                   /* ns between checkpoints, 0: by steps */
     uint64_t interval_steps;                             /* both 0: only the final one */
     bool launcher;

@@ -3,6 +3,7 @@
 
 #include "common/log.h"
 #include "coordinator/connections.h"
+#include "coordinator/dials.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -15,6 +16,9 @@
 #include <zmq.h>
 
 #define HANDSHAKE_MS 2000
+#define CONNECT_MS 2000
+#define REDIAL_MS 50
+#define REDIAL_MAX_MS 1000
 #define SEND_QUEUE 1000   /* messages for one peer */
 #define RECEIVE_QUEUE 256 /* messages of one peer */
 #define MAX_PEERS 262144u
@@ -35,6 +39,7 @@ struct server {
     uint32_t highest_epoch;
     struct id_map peers; /* those that said hello: id -> struct peer */
     struct connections connections;
+    struct dials dials;
     struct server_counters counters;
     uint32_t messages; /* since the last close */
     int listen_fd;     /* until libzmq has it */
@@ -62,6 +67,12 @@ static int set_options(struct server *server)
     rc |= set_int(socket, ZMQ_SNDHWM, SEND_QUEUE);
     rc |= set_int(socket, ZMQ_RCVHWM, RECEIVE_QUEUE);
     rc |= set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    /* what is for an agent that hung up must not reach the next one at its address */
+    rc |= set_int(socket, ZMQ_IMMEDIATE, 1);
+    rc |= set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);
+    rc |= set_int(socket, ZMQ_RECONNECT_IVL, REDIAL_MS);
+    rc |= set_int(socket, ZMQ_RECONNECT_IVL_MAX, REDIAL_MAX_MS);
+    rc |= set_int(socket, ZMQ_IPV6, 1);
     rc |= set_int(socket, ZMQ_USE_FD, server->listen_fd);
     return rc;
 }
@@ -76,7 +87,8 @@ static int open_monitor(struct server *server)
     if (!server->monitor || set_int(server->monitor, ZMQ_RCVHWM, 0) != 0 ||
         set_int(server->monitor, ZMQ_LINGER, 0) != 0)
         return -1;
-    if (zmq_socket_monitor(server->socket, address, ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED))
+    if (zmq_socket_monitor(server->socket, address,
+                           ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED))
         return -1;
     return zmq_connect(server->monitor, address);
 }
@@ -93,7 +105,7 @@ static int start(struct server *server)
     if (zmq_bind(server->socket, "tcp://127.0.0.1:1") != 0)
         return -1;
     server->listen_fd = -1;
-    return 0;
+    return set_int(server->socket, ZMQ_USE_FD, -1);
 }
 
 static int check_listening(int fd, struct rk_why *why)
@@ -163,6 +175,7 @@ void server_close(struct server *server, int linger_ms)
         close(server->listen_fd);
     free_peers(server);
     connections_done(&server->connections);
+    dials_done(&server->dials);
     explicit_bzero(&server->secret, sizeof server->secret);
     free(server);
 }
@@ -179,23 +192,32 @@ void *server_monitor(struct server *server)
 
 /* ---- connections ----------------------------------------------------------------------------- */
 
-/* An event is two frames: number (16 bits) and value (32 bits), then the address. */
+/* An event is two frames: number (16 bits) and value (32 bits), then the address, which of a
+ * connection that we made is the endpoint. */
 static bool take_event(struct server *server)
 {
     uint8_t frame[256];
+    char endpoint[256];
     uint16_t event;
     int32_t fd;
-    int rc = 0;
+    int size;
+    int rc;
 
     if (zmq_recv(server->monitor, frame, sizeof frame, ZMQ_DONTWAIT) < 6)
         return false;
     memcpy(&event, frame, sizeof event);
     memcpy(&fd, frame + sizeof event, sizeof fd);
-    zmq_recv(server->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
-    if (event == ZMQ_EVENT_ACCEPTED)
-        rc = connections_accepted(&server->connections, fd);
-    else if (event == ZMQ_EVENT_DISCONNECTED)
+    size = zmq_recv(server->monitor, endpoint, sizeof endpoint - 1, ZMQ_DONTWAIT);
+    endpoint[size < 0 || size >= (int)sizeof endpoint ? 0 : size] = '\0';
+    if (event == ZMQ_EVENT_DISCONNECTED) {
+        if (dials_connection(&server->dials, endpoint) == fd)
+            dials_connected(&server->dials, endpoint, -1);
         rc = connections_disconnected(&server->connections, fd);
+    } else {
+        if (event == ZMQ_EVENT_CONNECTED)
+            dials_connected(&server->dials, endpoint, fd);
+        rc = connections_accepted(&server->connections, fd);
+    }
     if (rc)
         rk_warn("connection %d is not watched, no memory: its end will show by silence", fd);
     return true;
@@ -223,6 +245,43 @@ static bool take_closed(struct server *server, struct server_input *input)
     return false;
 }
 
+/* ---- dialling -------------------------------------------------------------------------------- */
+
+int server_dial(struct server *server, const char *endpoint, struct rk_why *why)
+{
+    int rc = dials_add(&server->dials, endpoint, why);
+
+    if (rc == DIALS_KNOWN)
+        return 0;
+    if (rc == 0 && zmq_connect(server->socket, endpoint) != 0) {
+        dials_remove(&server->dials, endpoint);
+        return rk_fail(why, RK_EINVAL, "cannot dial %s: %s", endpoint, zmq_strerror(zmq_errno()));
+    }
+    return rc;
+}
+
+/* libzmq tells no monitor of a connection that it was asked to end. */
+void server_hang_up(struct server *server, const char *endpoint)
+{
+    int fd;
+
+    drain_monitor(server);
+    fd = dials_connection(&server->dials, endpoint);
+    if (fd >= 0 && connections_disconnected(&server->connections, fd) != 0)
+        rk_warn("connection %d has ended, no memory to say so: it will show by silence", fd);
+    zmq_disconnect(server->socket, endpoint);
+    dials_remove(&server->dials, endpoint);
+}
+
+void server_dial_only(struct server *server, char *const *endpoint, size_t count)
+{
+    const char *other;
+
+    dials_mark(&server->dials, endpoint, count);
+    while ((other = dials_unmarked(&server->dials)) != NULL)
+        server_hang_up(server, other);
+}
+
 /* ---- receiving ------------------------------------------------------------------------------- */
 
 /* Who may say what; NONE: nobody but us. */
@@ -247,6 +306,7 @@ static Rk__Role role_of(const Rk__Envelope *envelope)
     case RK__ENVELOPE__BODY_LAUNCHER_HELLO:
     case RK__ENVELOPE__BODY_WORKER_GONE:
     case RK__ENVELOPE__BODY_LAUNCH_FAILED:
+    case RK__ENVELOPE__BODY_DIAL:
         return RK__ROLE__ROLE_LAUNCHER;
     case RK__ENVELOPE__BODY_REQUEST:
         return RK__ROLE__ROLE_CLIENT;

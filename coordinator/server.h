@@ -1,5 +1,5 @@
 /* The coordinator's end of the control plane: a ROUTER with CURVE on a listening socket that it was
- * given, and the book of who is connected.
+ * given, which dials those agents that listen themselves, and the book of who is connected.
  *
  * What comes out of server_next is a checked message of a peer that knows the job's token, speaks
  * under its own id and in its role; everything else is refused and counted here.  A connection
@@ -60,6 +60,14 @@ int server_next(struct server *server, struct server_input *input);
  * then.
  */
 int server_send(struct server *server, uint64_t to, Rk__Envelope *envelope);
+
+/* Dials an agent that listens at `endpoint`, tcp://ADDRESS:PORT with a numeric address, again and
+ * again until it is hung up; does nothing when that is done already.  RK_EINVAL, RK_ENOMEM. */
+int server_dial(struct server *server, const char *endpoint, struct rk_why *why);
+/* No more; the connection that is there ends. */
+void server_hang_up(struct server *server, const char *endpoint);
+/* Hangs up on all endpoints but these. */
+void server_dial_only(struct server *server, char *const *endpoint, size_t count);
 
 /* Whether `sender` has said hello over a connection that is still there. */
 bool server_connected(const struct server *server, uint64_t sender);

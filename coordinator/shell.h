@@ -177,6 +177,7 @@ void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__Launcher
 void launches_came(struct coordinator *c, uint32_t ticket);
 void launches_gone(struct coordinator *c, const Rk__WorkerGone *gone);
 void launches_failed(struct coordinator *c, const Rk__LaunchFailed *failed);
+void launches_dial(struct coordinator *c, const char *endpoint, bool hang_up);
 void launches_kill(struct coordinator *c, const struct core_action *action);
 void launches_outcome(struct coordinator *c, const char *report);
 

@@ -27,7 +27,9 @@ static const struct option_row {
 #define FIELD(name) offsetof(struct agent_options, name)
     {"--job", "NAME", TEXT, FIELD(job), 0, 0, true, "the job's name"},
     {"--secret", "SRC", TEXT, FIELD(secret), 0, 0, true,
-     "the job's secret: a file of mode 0600, or fd:N"},
+     "the job's secret: a file of mode 0600, fd:N, or mount:FILE of a pod's volume"},
+    {"--listen", "PORT", COUNT, FIELD(listen), 1, UINT16_MAX, false,
+     "wait to be dialled by the coordinator (else the secret says where it is)"},
     {"--ticket", "T", COUNT, FIELD(ticket), 0, UINT32_MAX, false,
      "of the launch that started this worker"},
     {"--group", "G", TEXT, FIELD(group), 0, 0, true, "host group: its workers share memory"},

@@ -11,7 +11,8 @@
 /* Strings point into argv. */
 struct agent_options {
     const char *job;
-    const char *secret; /* a path or "fd:N" */
+    const char *secret; /* as secret_read takes it */
+    uint32_t listen;    /* port, 0: connects */
     uint32_t ticket;
     const char *group;
     const char *host_name;
