@@ -30,7 +30,7 @@ struct link {
     uint64_t serial; /* of the last message */
     uint64_t dropped;
     uint32_t epoch; /* highest seen */
-    uint16_t port;  /* at which it listens; 0: it connects */
+    bool listens;   /* at the secret's endpoint; else it connects to it */
     int speaker;    /* listening: descriptor that the last message came over, -1: none */
     bool shaken;    /* the handshake is done */
     bool up;        /* and messages can go */
@@ -94,13 +94,12 @@ static int start(struct link *link)
     link->socket = zmq_socket(link->context, ZMQ_DEALER);
     if (!link->socket || set_options(link) != 0 || open_monitor(link) != 0)
         return -1;
-    if (link->port == 0)
-        return zmq_connect(link->socket, link->secret.endpoint);
-    snprintf(link->secret.endpoint, sizeof link->secret.endpoint, "tcp://*:%u", link->port);
-    return zmq_bind(link->socket, link->secret.endpoint);
+    return link->listens ? zmq_bind(link->socket, link->secret.endpoint)
+                         : zmq_connect(link->socket, link->secret.endpoint);
 }
 
-static int open_link(const struct secret *secret, uint64_t sender, uint16_t port,
+/* `endpoint` NULL: the secret's. */
+static int open_link(const struct secret *secret, uint64_t sender, const char *endpoint,
                      struct link **link, struct rk_why *why)
 {
     struct link *fresh;
@@ -113,11 +112,13 @@ static int open_link(const struct secret *secret, uint64_t sender, uint16_t port
     fresh->secret = *secret;
     explicit_bzero(fresh->secret.private_key, sizeof fresh->secret.private_key);
     fresh->sender = sender;
-    fresh->port = port;
+    fresh->listens = endpoint != NULL;
+    if (endpoint)
+        snprintf(fresh->secret.endpoint, sizeof fresh->secret.endpoint, "%s", endpoint);
     fresh->speaker = -1;
     if (start(fresh) != 0) {
-        int rc = rk_fail(why, port ? RK_EUNAVAILABLE : RK_EINVAL, "cannot %s %s: %s",
-                         port ? "listen at" : "connect to", fresh->secret.endpoint,
+        int rc = rk_fail(why, endpoint ? RK_EUNAVAILABLE : RK_EINVAL, "cannot %s %s: %s",
+                         endpoint ? "listen at" : "connect to", fresh->secret.endpoint,
                          zmq_strerror(zmq_errno()));
 
         link_close(fresh, 0);
@@ -129,15 +130,19 @@ static int open_link(const struct secret *secret, uint64_t sender, uint16_t port
 
 int link_open(const struct secret *secret, uint64_t sender, struct link **link, struct rk_why *why)
 {
-    return open_link(secret, sender, 0, link, why);
+    return open_link(secret, sender, NULL, link, why);
 }
 
-int link_listen(const struct secret *secret, uint64_t sender, uint16_t port, struct link **link,
-                struct rk_why *why)
+int link_listen(const struct secret *secret, uint64_t sender, const char *address, uint16_t port,
+                struct link **link, struct rk_why *why)
 {
-    if (port == 0)
-        return rk_fail(why, RK_EINVAL, "port 0 is none to listen at");
-    return open_link(secret, sender, port, link, why);
+    char endpoint[sizeof secret->endpoint];
+
+    if (port == 0 || strlen(address) > sizeof endpoint - 16)
+        return rk_fail(why, RK_EINVAL, "%s:%u is no address to listen at", address, port);
+    snprintf(endpoint, sizeof endpoint, strchr(address, ':') ? "tcp://[%s]:%u" : "tcp://%s:%u",
+             address, port);
+    return open_link(secret, sender, endpoint, link, why);
 }
 
 void link_close(struct link *link, int linger_ms)
@@ -187,11 +192,11 @@ static bool take_event(struct link *link, bool *news)
     memcpy(&event, frame, sizeof event);
     memcpy(&fd, frame + sizeof event, sizeof fd);
     zmq_recv(link->monitor, frame, sizeof frame, ZMQ_DONTWAIT);
-    if (link->port != 0 && event == ZMQ_EVENT_DISCONNECTED && fd != link->speaker) {
+    if (link->listens && event == ZMQ_EVENT_DISCONNECTED && fd != link->speaker) {
         link->up = link->up && takes_messages(link, 0);
         return true;
     }
-    link->shaken = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED || link->port != 0;
+    link->shaken = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED || link->listens;
     link->speaker = -1;
     link->up = false;
     *news = true;
@@ -245,7 +250,7 @@ static int receive_frame(struct link *link, zmq_msg_t *frame, bool *whole)
     } while (rc < 0 && zmq_errno() == EINTR);
     if (rc < 0)
         return RK_ETIMEDOUT;
-    if (link->port != 0)
+    if (link->listens)
         link->speaker = zmq_msg_get(frame, ZMQ_SRCFD);
     *whole = !zmq_msg_more(frame);
     while (zmq_msg_more(frame) && zmq_msg_recv(frame, link->socket, ZMQ_DONTWAIT) >= 0)

@@ -17,11 +17,11 @@ struct link;
 
 /* Starts connecting.  `sender` becomes the routing id and the sender of each message. */
 int link_open(const struct secret *secret, uint64_t sender, struct link **link, struct rk_why *why);
-/* As link_open, but waits to be dialled, on all addresses of this machine at `port`; who has not
- * the coordinator's private key gets nothing.  For the time that two coordinators dial (the older
- * one finds out from us that it is over) each gets a part of what is sent. */
-int link_listen(const struct secret *secret, uint64_t sender, uint16_t port, struct link **link,
-                struct rk_why *why);
+/* As link_open, but waits to be dialled, at `address` (of this machine, in numbers) and `port`; who
+ * has not the coordinator's private key gets nothing.  For the time that two coordinators dial (the
+ * older one finds out from us that it is over) each gets a part of what is sent. */
+int link_listen(const struct secret *secret, uint64_t sender, const char *address, uint16_t port,
+                struct link **link, struct rk_why *why);
 /* Lets messages already sent go out for at most linger_ms, then closes; takes NULL. */
 void link_close(struct link *link, int linger_ms);
 

@@ -25,7 +25,6 @@
 
 #define FD "fd:"
 #define MOUNT "mount:"
-#define TEXT_MAX 1024
 #define KEY_LENGTH 40
 #define READ_TIMEOUT_MS 10000
 
@@ -68,7 +67,7 @@ int secret_make(struct secret *secret, const char *endpoint, struct rk_why *why)
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-static size_t render(const struct secret *secret, bool with_private, char text[TEXT_MAX])
+size_t secret_text(const struct secret *secret, bool with_private, char text[SECRET_TEXT_MAX])
 {
     char token[2 * WIRE_TOKEN_BYTES + 1];
     bool private = with_private && secret->private_key[0] != '\0';
@@ -76,10 +75,10 @@ static size_t render(const struct secret *secret, bool with_private, char text[T
 
     for (size_t i = 0; i < WIRE_TOKEN_BYTES; i++)
         snprintf(token + 2 * i, 3, "%02x", secret->token[i]);
-    length =
-        snprintf(text, TEXT_MAX, "reknit-secret 1\nendpoint %s\npublic %s\n%s%s%stoken %s\nend\n",
-                 secret->endpoint, secret->public_key, private ? "private " : "",
-                 private ? secret->private_key : "", private ? "\n" : "", token);
+    length = snprintf(text, SECRET_TEXT_MAX,
+                      "reknit-secret 1\nendpoint %s\npublic %s\n%s%s%stoken %s\nend\n",
+                      secret->endpoint, secret->public_key, private ? "private " : "",
+                      private ? secret->private_key : "", private ? "\n" : "", token);
     explicit_bzero(token, sizeof token);
     return (size_t)length;
 }
@@ -133,13 +132,14 @@ static int parse_line(struct secret *secret, const char *line)
     return RK_EDATA;
 }
 
-static int parse(struct secret *secret, char *text, const char *source, struct rk_why *why)
+int secret_parse(struct secret *secret, char *text, const char *source, struct rk_why *why)
 {
     char *rest = NULL;
     char *line = strtok_r(text, "\n", &rest);
     bool token = false;
     bool end = false;
 
+    memset(secret, 0, sizeof *secret);
     if (!line || strcmp(line, "reknit-secret 1") != 0)
         return rk_fail(why, RK_EDATA, "%s: line 1 is not \"reknit-secret 1\"", source);
     for (int number = 2; !end && (line = strtok_r(NULL, "\n", &rest)) != NULL; number++) {
@@ -174,20 +174,20 @@ static ssize_t read_piece(int fd, bool seekable, char *into, size_t room, size_t
     return read(fd, into, room);
 }
 
-static int read_text(int fd, const char *source, char text[TEXT_MAX], struct rk_why *why)
+static int read_text(int fd, const char *source, char text[SECRET_TEXT_MAX], struct rk_why *why)
 {
     bool seekable = lseek(fd, 0, SEEK_CUR) >= 0;
     size_t used = 0;
 
     for (;;) {
-        ssize_t n = read_piece(fd, seekable, text + used, TEXT_MAX - used, used);
+        ssize_t n = read_piece(fd, seekable, text + used, SECRET_TEXT_MAX - used, used);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return rk_fail_errno(why, errno, "cannot read the job's secret from %s", source);
         used += (size_t)n;
-        if (used >= TEXT_MAX)
+        if (used >= SECRET_TEXT_MAX)
             return rk_fail(why, RK_EDATA, "%s is too long for a job's secret", source);
         text[used] = '\0';
         if (n == 0 || (used >= 5 && strcmp(text + used - 5, "\nend\n") == 0))
@@ -248,7 +248,7 @@ static int open_source(const char *source, struct rk_why *why)
 
 int secret_read(struct secret *secret, const char *source, struct rk_why *why)
 {
-    char text[TEXT_MAX];
+    char text[SECRET_TEXT_MAX];
     int fd = open_source(source, why);
     int rc;
 
@@ -259,7 +259,7 @@ int secret_read(struct secret *secret, const char *source, struct rk_why *why)
     if (fd > STDERR_FILENO)
         close(fd);
     if (rc == 0)
-        rc = parse(secret, text, source, why);
+        rc = secret_parse(secret, text, source, why);
     explicit_bzero(text, sizeof text);
     return rc;
 }
@@ -268,8 +268,8 @@ int secret_read(struct secret *secret, const char *source, struct rk_why *why)
 
 int secret_write_fd(const struct secret *secret, int fd, bool with_private, struct rk_why *why)
 {
-    char text[TEXT_MAX];
-    size_t size = render(secret, with_private, text);
+    char text[SECRET_TEXT_MAX];
+    size_t size = secret_text(secret, with_private, text);
     size_t done = 0;
     int rc = 0;
 

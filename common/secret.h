@@ -31,6 +31,11 @@ int secret_write_fd(const struct secret *secret, int fd, bool with_private, stru
 /* A memfd, rewound, that holds it: to be inherited as "fd:N" (not close-on-exec). */
 int secret_to_fd(const struct secret *secret, bool with_private, int *fd, struct rk_why *why);
 
+/* As text, and back; `text` is written over, `source` is what the sentence calls it.  RK_EDATA. */
+#define SECRET_TEXT_MAX 1024
+size_t secret_text(const struct secret *secret, bool with_private, char text[SECRET_TEXT_MAX]);
+int secret_parse(struct secret *secret, char *text, const char *source, struct rk_why *why);
+
 /* Takes equally long wherever they differ. */
 bool secret_token_matches(const struct secret *secret, const uint8_t *token, size_t size);
 

@@ -159,7 +159,7 @@ static int open_all(struct coordinator *c, struct rk_why *why)
         rc = events_open(options->state_dir, options->events, &c->events, why);
     if (rc == 0)
         rc = record_take(options->state_dir, options->job, c->secret.public_key, c->wall,
-                         events_offset(c->events), &c->record, &again, why);
+                         events_offset(c->events), options->least_epoch, &c->record, &again, why);
     if (rc == 0)
         rc = recorder_open(options->state_dir, &c->recorder, why);
     if (rc == 0)

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define MAX_WORKERS 4096u
+#define MAX_EPOCH ((UINT32_C(1) << 24) - 1)
 #define AUTO_INTERVAL (30 * RK_S)
 #define LAUNCH_TIMEOUT (30 * RK_S)
 
@@ -37,6 +38,7 @@ enum option_id {
     OPT_WIRE,
     OPT_STANDBY_CARRIERS,
     OPT_LAUNCH_TIMEOUT,
+    OPT_LEAST_EPOCH,
     OPT_LAUNCHER,
     OPT_PRINT_RULES,
     OPT_HELP,
@@ -70,6 +72,7 @@ static const struct option_text {
     {"wire", true, OPT_WIRE, "f32|bf16    gradients between hosts"},
     {"standby-carriers", true, OPT_STANDBY_CARRIERS, "yes|no      a second set, that takes over"},
     {"launch-timeout", true, OPT_LAUNCH_TIMEOUT, "MS          until a worker must have said hello"},
+    {"least-epoch", true, OPT_LEAST_EPOCH, "E           that others have left to this one"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
@@ -273,6 +276,8 @@ static int set_value(struct options *options, enum option_id id, const char *val
         return check_word("wire", value, "f32|bf16", why);
     case OPT_LAUNCH_TIMEOUT:
         return parse_ms("launch-timeout", value, 1, &options->launch_timeout, why);
+    case OPT_LEAST_EPOCH:
+        return parse_u32("least-epoch", value, 1, MAX_EPOCH, &options->least_epoch, why);
     case OPT_STANDBY_CARRIERS:
         options->standby_carriers = strcmp(value, "yes") == 0;
         return check_word("standby-carriers", value, "yes|no", why);

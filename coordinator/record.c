@@ -25,6 +25,7 @@
 #define TEXT_MAX 8192
 #define PATH_SIZE 4096
 #define LOCK_TRIES 500 /* 10 ms each */
+#define SERIAL_GAP 1000u
 #define MAX_EPOCH ((UINT32_C(1) << 24) - 1)
 
 static const struct field {
@@ -358,7 +359,8 @@ static int lock(const char *dir, int *fd, struct rk_why *why)
     return rc;
 }
 
-static int raise_epoch(const char *dir, struct record *record, bool *again, struct rk_why *why)
+static int raise_epoch(const char *dir, uint32_t least, struct record *record, bool *again,
+                       struct rk_why *why)
 {
     struct record found;
     int rc = record_read(dir, &found, why);
@@ -371,11 +373,16 @@ static int raise_epoch(const char *dir, struct record *record, bool *again, stru
     if (*again)
         *record = found;
     record->core.epoch = (rc == 0 ? found.core.epoch : 0) + 1;
+    if (record->core.epoch < least) {
+        record->core.epoch = least;
+        record->core.launch_serial += SERIAL_GAP;
+    }
     return replace(dir, record, why);
 }
 
 int record_take(const char *state_dir, const char *job, const char *run, uint64_t wall,
-                uint64_t events_offset, struct record *record, bool *again, struct rk_why *why)
+                uint64_t events_offset, uint32_t least, struct record *record, bool *again,
+                struct rk_why *why)
 {
     int fd;
     int rc;
@@ -391,7 +398,7 @@ int record_take(const char *state_dir, const char *job, const char *run, uint64_
     rc = lock(state_dir, &fd, why);
     if (rc)
         return rc;
-    rc = raise_epoch(state_dir, record, again, why);
+    rc = raise_epoch(state_dir, least, record, again, why);
     close(fd);
     return rc;
 }

@@ -28,10 +28,13 @@ struct record {
 /* Takes the next epoch: reads what is there, raises the epoch and writes it back.  *again: a record
  * of the same `run` that has not ended was there and *record continues it; else *record is a fresh
  * one, of which only epoch, job, run, started (= `wall`) and events_offset (as given) are set.
+ * `least` is the least epoch to take, 0: the next.  One that is above the next means that the
+ * record is a copy that may be some changes old: names that are counted there go on with a gap.
  * RK_EDATA: the record is damaged; RK_EFULL: no further epoch; RK_EIO, RK_ENOSPC, RK_EACCES,
  * RK_ETIMEDOUT (somebody holds the lock). */
 int record_take(const char *state_dir, const char *job, const char *run, uint64_t wall,
-                uint64_t events_offset, struct record *record, bool *again, struct rk_why *why);
+                uint64_t events_offset, uint32_t least, struct record *record, bool *again,
+                struct rk_why *why);
 
 /* Makes it durable.  RK_ESTALE: another coordinator has taken a higher epoch. */
 int record_write(const char *state_dir, const struct record *record, struct rk_why *why);

@@ -14,7 +14,7 @@ struct scene {
     struct server *server;
     struct link *link;
     uint16_t port;
-    char endpoint[64];
+    char endpoint[256];
 };
 
 static struct server *serve(const struct secret *secret, uint32_t epoch)
@@ -31,7 +31,7 @@ static struct link *listener(const struct scene *scene, uint64_t id)
 {
     struct link *link = NULL;
 
-    wait_until(link_listen(&scene->secret, id, scene->port, &link, NULL) == 0);
+    wait_until(link_listen(&scene->secret, id, "127.0.0.1", scene->port, &link, NULL) == 0);
     return link;
 }
 
@@ -282,7 +282,7 @@ static void test_endpoints(void **state)
     };
     struct dials dials = {0};
     struct rk_why why = {""};
-    char endpoint[64];
+    char endpoint[256];
 
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)

@@ -61,7 +61,7 @@ static struct record full(void)
     struct record record;
     bool again;
 
-    assert_int_equal(record_take(folder, "job", "run-a", 77, 11, &record, &again, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-a", 77, 11, 0, &record, &again, NULL), 0);
     record.core.generation = UINT64_C(1) << 39;
     record.core.best_step = 1000;
     record.core.committed_step = CORE_NONE;
@@ -81,17 +81,25 @@ static void test_fresh_and_again(void **state)
 
     (void)state;
     assert_int_equal(record_read(folder, &record, NULL), RK_ENOENT);
-    assert_int_equal(record_take(folder, "job", "run-a", 77, 11, &record, &again, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-a", 77, 11, 0, &record, &again, NULL), 0);
     assert_false(again);
     assert_int_equal(record.core.epoch, 1);
     assert_true(record.core.committed_step == CORE_NONE);
     kept = full();
     assert_int_equal(kept.core.epoch, 2);
-    assert_int_equal(record_take(folder, "job", "run-a", 99, 99, &record, &again, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-a", 99, 99, 0, &record, &again, NULL), 0);
     assert_true(again);
     assert_int_equal(record.core.epoch, 3);
     kept.core.epoch = 3;
     assert_memory_equal(&record, &kept, sizeof record);
+    /* epochs that others left to this one: what they counted since is not known here */
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 4, &record, &again, NULL), 0);
+    assert_int_equal(record.core.epoch, 4);
+    assert_int_equal(record.core.launch_serial, kept.core.launch_serial);
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 17, &record, &again, NULL), 0);
+    assert_true(again);
+    assert_int_equal(record.core.epoch, 17);
+    assert_true(record.core.launch_serial >= kept.core.launch_serial + 1000);
 }
 
 /* Without names, so that a new member stops the build here until it is given a value too. */
@@ -139,14 +147,14 @@ static void test_other_run(void **state)
     bool again = true;
 
     (void)state;
-    assert_int_equal(record_take(folder, "job", "run-b", 5, 6, &record, &again, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-b", 5, 6, 0, &record, &again, NULL), 0);
     assert_false(again);
     assert_int_equal(record.core.epoch, 2);
     assert_false(record.core.started);
     assert_true(record.started == 5 && record.events_offset == 6);
     record.ended = true;
     assert_int_equal(record_write(folder, &record, NULL), 0);
-    assert_int_equal(record_take(folder, "job", "run-b", 7, 8, &record, &again, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-b", 7, 8, 0, &record, &again, NULL), 0);
     assert_false(again);
     assert_int_equal(record.core.epoch, 3);
 }
@@ -159,7 +167,7 @@ static void test_superseded(void **state)
     bool again;
 
     (void)state;
-    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, &new, &again, NULL), 0);
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 0, &new, &again, NULL), 0);
     old.core.generation = 3;
     assert_int_equal(record_write(folder, &old, NULL), RK_ESTALE);
     assert_int_equal(record_read(folder, &found, NULL), 0);
@@ -175,7 +183,7 @@ static void expect_damaged(const char *text, size_t size)
     write_text(text, size);
     assert_int_equal(record_read(folder, &record, &why), RK_EDATA);
     assert_non_null(strstr(why.text, "damaged"));
-    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, &record, &again, NULL), RK_EDATA);
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 0, &record, &again, NULL), RK_EDATA);
 }
 
 static void test_cut_anywhere(void **state)
@@ -233,7 +241,7 @@ static void test_no_folder(void **state)
     bool again;
 
     (void)state;
-    assert_int_equal(record_take("/nowhere/at/all", "j", "r", 1, 1, &record, &again, &why),
+    assert_int_equal(record_take("/nowhere/at/all", "j", "r", 1, 1, 0, &record, &again, &why),
                      RK_ENOENT);
     assert_non_null(strstr(why.text, "/nowhere/at/all"));
 }

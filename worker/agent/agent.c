@@ -148,8 +148,8 @@ static int open_link(struct agent *agent, struct rk_why *why)
     int rc = secret_read(&secret, agent->options->secret, why);
 
     if (rc == 0 && agent->options->listen != 0)
-        rc = link_listen(&secret, agent->worker.value, (uint16_t)agent->options->listen,
-                         &agent->link, why);
+        rc = link_listen(&secret, agent->worker.value, agent->options->address,
+                         (uint16_t)agent->options->listen, &agent->link, why);
     else if (rc == 0)
         rc = link_open(&secret, agent->worker.value, &agent->link, why);
     explicit_bzero(&secret, sizeof secret);

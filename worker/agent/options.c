@@ -29,7 +29,7 @@ static const struct option_row {
     {"--secret", "SRC", TEXT, FIELD(secret), 0, 0, true,
      "the job's secret: a file of mode 0600, fd:N, or mount:FILE of a pod's volume"},
     {"--listen", "PORT", COUNT, FIELD(listen), 1, UINT16_MAX, false,
-     "wait to be dialled by the coordinator (else the secret says where it is)"},
+     "at --address, be dialled by the coordinator (else the secret says where it is)"},
     {"--ticket", "T", COUNT, FIELD(ticket), 0, UINT32_MAX, false,
      "of the launch that started this worker"},
     {"--group", "G", TEXT, FIELD(group), 0, 0, true, "host group: its workers share memory"},
