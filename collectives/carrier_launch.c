@@ -56,7 +56,8 @@ static const char *const dropped[] = {"OMPI_",
                                       "PATH=",
                                       "REKNIT_CARRIER_JOB=",
                                       "HWLOC_COMPONENTS=",
-                                      "HWLOC_PLUGINS_BLACKLIST="};
+                                      "HWLOC_PLUGINS_BLACKLIST=",
+                                      "HWLOC_PLUGINS_PATH="};
 
 /* ---- lists of strings ------------------------------------------------------------------------ */
 
@@ -116,6 +117,7 @@ void carrier_command_done(struct carrier_command *command)
 {
     strings_free(command->argv);
     strings_free(command->envp);
+    free(command->file);
     *command = (struct carrier_command){.argv = NULL};
 }
 
@@ -194,16 +196,69 @@ static void add_path(const char *programs, const struct carrier_launch *launch, 
     list_print(env, "PATH=%s:%s", programs, path);
 }
 
+/* What only a bundle (k8s/image) sets.  Its Open MPI has plug-ins and messages beside the programs'
+ * folder; those that an Open MPI, a PMIx or an hwloc of the user's image would add are of other
+ * versions, and their files of settings speak of other plug-ins. */
+static const struct {
+    const char *name;
+    const char *path; /* under openmpi/ of the bundle */
+} bundled[] = {
+    {"OMPI_MCA_mca_base_component_path", ""},
+    {"PMIX_PKGLIBDIR", "/pmix"},
+    {"HWLOC_PLUGINS_PATH", "/hwloc"},
+    {"OPAL_PKGDATADIR", "/help"},
+    {"PMIX_PKGDATADIR", "/help"},
+};
+
+/* "BUNDLE/openmpi" in `path`; false when the programs are not those of a bundle. */
+static bool find_bundle(const char *programs, char *path, size_t size)
+{
+    const char *slash = strrchr(programs, '/');
+    int length = snprintf(path, size, "%.*s/openmpi", (int)(slash - programs), programs);
+
+    return length > 0 && (size_t)length < size && access(path, F_OK) == 0;
+}
+
+/* Without HOME mpirun asks the system, and crashes when that does not know the user. */
+static void add_home(const struct carrier_launch *launch, struct list *env)
+{
+    for (size_t i = 0; launch->env[i] != NULL; i++)
+        if (strncmp(launch->env[i], "HOME=", 5) == 0)
+            return;
+    list_print(env, "HOME=%s", launch->directory);
+}
+
+static void add_bundle(const char *openmpi, struct list *env)
+{
+    for (size_t i = 0; i < sizeof bundled / sizeof bundled[0]; i++)
+        list_print(env, "%s=%s%s", bundled[i].name, openmpi, bundled[i].path);
+    list_add(env, "OMPI_MCA_mca_base_param_files=none");
+    list_add(env, "PMIX_MCA_mca_base_param_files=none");
+}
+
+/* "PROGRAMS/NAME" where it can be executed, as in a bundle; else `other`, NULL for none. */
+static char *own_or(const char *programs, const char *name, const char *other)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s/%s", programs, name);
+
+    if (length > 0 && (size_t)length < sizeof path && access(path, X_OK) == 0)
+        return strdup(path);
+    return other != NULL ? strdup(other) : NULL;
+}
+
 static struct list make_environment(const char *programs, const struct carrier_launch *launch)
 {
+    char openmpi[PATH_MAX];
+    bool is_bundle = find_bundle(programs, openmpi, sizeof openmpi);
     size_t count = 0;
     struct list env;
 
     while (launch->env[count] != NULL)
         count++;
-    env = list_new(count + 16);
+    env = list_new(count + 24);
     for (size_t i = 0; i < count; i++)
-        if (!is_dropped(launch->env[i]))
+        if (!is_dropped(launch->env[i]) && !(is_bundle && strncmp(launch->env[i], "OPAL_", 5) == 0))
             list_add(&env, launch->env[i]);
     add_path(programs, launch, &env);
     list_print(&env, "TMPDIR=%s", launch->directory);
@@ -211,6 +266,9 @@ static struct list make_environment(const char *programs, const struct carrier_l
     list_print(&env, CARRIER_ENV_JOB "=%u", launch->job);
     for (size_t i = 0; i < sizeof spared / sizeof spared[0]; i++)
         list_add(&env, spared[i]);
+    add_home(launch, &env);
+    if (is_bundle)
+        add_bundle(openmpi, &env);
     list_add(&env, "OMPI_ALLOW_RUN_AS_ROOT=1");
     list_add(&env, "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1");
     return env;
@@ -263,7 +321,10 @@ int carrier_launch_command(const struct carrier_launch *launch, struct carrier_c
     add_setting(&argv, "btl_tcp_if_include", launch->interface);
     add_setting(&argv, "oob_tcp_if_include", launch->interface);
     list_print(&argv, "%s/" CARRIER_PROGRAM, programs);
-    return finish(argv, make_environment(programs, launch), command, why);
+    rc = finish(argv, make_environment(programs, launch), command, why);
+    if (rc == 0)
+        command->file = own_or(programs, "mpirun", NULL);
+    return rc;
 }
 
 int carrier_launch_daemon(const struct carrier_launch *launch, const char *text,
@@ -278,7 +339,7 @@ int carrier_launch_daemon(const struct carrier_launch *launch, const char *text,
     if (rc != 0)
         return rc;
     argv = list_new(4);
-    list_add(&argv, "/bin/sh");
+    list_take(&argv, own_or(programs, "sh", "/bin/sh")); /* an image may have no shell */
     list_add(&argv, "-c");
     list_add(&argv, text);
     return finish(argv, make_environment(programs, launch), command, why);

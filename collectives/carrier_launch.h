@@ -18,6 +18,7 @@
 struct carrier_command {
     char **argv; /* NULL ended */
     char **envp; /* NULL ended */
+    char *file;  /* what to execute as argv[0]; NULL: argv[0], looked up in PATH */
 };
 
 struct carrier_launch {

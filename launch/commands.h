@@ -10,8 +10,11 @@ int command_scale(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_kill(int argc, char **argv);
 int command_bench(int argc, char **argv);
-int command_checkpoint(int argc, char **argv);  /* launch/checkpoint_command.c */
-int command_doctor(int argc, char **argv);      /* launch/doctor.c */
+int command_checkpoint(int argc, char **argv); /* launch/checkpoint_command.c */
+int command_doctor(int argc, char **argv);     /* launch/doctor.c */
+int command_validate(int argc, char **argv);
+int command_render(int argc, char **argv);
+int command_pods(int argc, char **argv);        /* launch/pods */
 int command_coordinator(int argc, char **argv); /* coordinator/coordinator.c */
 int command_worker(int argc, char **argv);      /* worker/agent */
 

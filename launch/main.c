@@ -27,9 +27,12 @@ static const struct entry entries[] = {
     {"kill", command_kill, "end a job at once"},
     {"checkpoint", command_checkpoint, "list, show, digest, verify checkpoints"},
     {"bench", command_bench, "measure what a lost rank costs here"},
+    {"validate", command_validate, "what is wrong with a manifest, and where"},
+    {"render", command_render, "the Kubernetes objects of a manifest"},
     {"doctor", command_doctor, "what works on this machine, and why something does not"},
     {"coordinator", command_coordinator, NULL},
     {"worker", command_worker, NULL},
+    {"pods", command_pods, NULL},
     {"janitor", command_janitor, NULL},
 };
 #define ENTRIES (sizeof entries / sizeof entries[0])

@@ -279,16 +279,23 @@ uint32_t run_options_largest_world(const struct run_options *options)
     return ranks;
 }
 
+uint32_t run_options_shards(uint32_t world)
+{
+    uint32_t fitting = LEAST_SHARDS;
+
+    while (fitting < 2 * world && fitting < RK_MAX_SHARDS)
+        fitting *= 2;
+    return fitting;
+}
+
 static int check_shards(struct run_options *options, struct rk_why *why)
 {
     uint32_t world = run_options_largest_world(options);
-    uint32_t fitting = LEAST_SHARDS;
+    uint32_t fitting = run_options_shards(world);
 
     if (world > RK_MAX_SHARDS)
         return rk_fail(why, RK_EINVAL, "%u ranks are more than %d, the most of this version", world,
                        RK_MAX_SHARDS);
-    while (fitting < 2 * world && fitting < RK_MAX_SHARDS)
-        fitting *= 2;
     if (options->shards == 0)
         options->shards = fitting;
     if ((options->shards & (options->shards - 1)) != 0)

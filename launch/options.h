@@ -54,6 +54,9 @@ void run_options_done(struct run_options *options);
 /* The ranks of the largest world these options allow. */
 uint32_t run_options_largest_world(const struct run_options *options);
 
+/* The shards of a batch for a world of so many ranks at most, unless it is said. */
+uint32_t run_options_shards(uint32_t world);
+
 /* The job's name made from a program's path: lower case letters, digits and '-', at most
  * RK_JOB_NAME_MAX bytes.  `number` > 1 is appended. */
 void run_options_name_of(const char *program, unsigned number, char *name, size_t size);

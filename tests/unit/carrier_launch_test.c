@@ -1,12 +1,14 @@
 /* The command line and the environment with which an agent starts carriers. */
 #include "collectives/carrier_launch.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -192,6 +194,69 @@ static void an_interface_is_known_or_others_are_named(void **state)
     assert_non_null(strstr(why.text, "lo (127.0.0.1)"));
 }
 
+static void touch(const char *folder, const char *name, mode_t mode)
+{
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    fd = open(path, O_WRONLY | O_CREAT, mode);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static void remove_in(const char *folder, const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    assert_int_equal(remove(path), 0);
+}
+
+/* Programs of a bundle: its mpirun, its shell, its plug-ins, and nothing of the image's. */
+static void a_bundle_brings_its_own(void **state)
+{
+    static const char *const image[] = {"OPAL_PREFIX=/opt/hpcx", "HWLOC_PLUGINS_PATH=/image", NULL};
+    char folder[] = "/tmp/carrier_launch_test.XXXXXX";
+    char programs[64], expected[128];
+    struct carrier_launch launch = launch_for(2);
+    struct carrier_command command;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(programs, sizeof programs, "%s/bin", folder);
+    assert_int_equal(mkdir(programs, 0755), 0);
+    touch(folder, "openmpi", 0644);
+    touch(programs, "mpirun", 0755);
+    touch(programs, "sh", 0755);
+    launch.programs = programs;
+    launch.env = image;
+
+    assert_int_equal(carrier_launch_command(&launch, &command, NULL), 0);
+    snprintf(expected, sizeof expected, "%s/mpirun", programs);
+    assert_string_equal(command.file, expected);
+    assert_string_equal(command.argv[0], "mpirun"); /* by its path it would set LD_LIBRARY_PATH */
+    snprintf(expected, sizeof expected, "%s/openmpi", folder);
+    assert_string_equal(value_of(command.envp, "OMPI_MCA_mca_base_component_path"), expected);
+    snprintf(expected, sizeof expected, "%s/openmpi/hwloc", folder);
+    assert_string_equal(value_of(command.envp, "HWLOC_PLUGINS_PATH"), expected);
+    assert_string_equal(value_of(command.envp, "OMPI_MCA_mca_base_param_files"), "none");
+    assert_string_equal(value_of(command.envp, "HOME"), "/run/mpi-7");
+    assert_null(value_of(command.envp, "OPAL_PREFIX"));
+    carrier_command_done(&command);
+
+    assert_int_equal(carrier_launch_daemon(&launch, "orted", &command, NULL), 0);
+    snprintf(expected, sizeof expected, "%s/sh", programs);
+    assert_string_equal(command.argv[0], expected);
+    carrier_command_done(&command);
+
+    remove_in(programs, "sh");
+    remove_in(programs, "mpirun");
+    remove_in(folder, "openmpi");
+    remove_in(folder, "bin");
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +267,7 @@ int main(void)
         cmocka_unit_test(host_names_are_read_back),
         cmocka_unit_test(the_interface_holds_the_address),
         cmocka_unit_test(an_interface_is_known_or_others_are_named),
+        cmocka_unit_test(a_bundle_brings_its_own),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

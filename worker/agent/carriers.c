@@ -101,7 +101,8 @@ static int start(struct agent *agent, struct child *child, const struct carrier_
                           .out = log,
                           .err = log,
                           .keep = {-1, -1},
-                          .files = MPI_FILES};
+                          .files = MPI_FILES,
+                          .file = command->file};
     pid_t pid = process_spawn(&spawn, &pidfd, why);
 
     if (log >= 0)

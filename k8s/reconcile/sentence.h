@@ -1,0 +1,59 @@
+/* What is said to people about a pod.  Text of others in it is cleaned of control characters; all
+ * is cut to its buffer between characters of UTF-8, and then ends with "...". */
+#ifndef RK_K8S_RECONCILE_SENTENCE_H
+#define RK_K8S_RECONCILE_SENTENCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define END_REASON 32
+#define END_MESSAGE 128
+
+enum end_cause {
+    END_NONE,
+    END_EXIT,      /* its container ended: exit code, signal, memory */
+    END_RESTARTED, /* it did, and the kubelet started it again */
+    END_EVICTED,   /* the pod failed without its container's doing: Evicted, Preempting, ... */
+    END_DELETED,   /* its object went */
+    END_LOST,      /* its node */
+    END_SILENT,    /* its kubelet did not confirm the end in time */
+    END_ASKED,     /* killed as the coordinator asked */
+    END_UNWANTED,  /* killed since the coordinator does not know it */
+    END_SUSPENDED,
+    END_STOPPED,
+    END_HOPELESS,  /* it can never run as it is */
+    END_INVALID,   /* it cannot be created: the API server does not take the object */
+    END_FORBIDDEN, /* it may not be created */
+    END_NO_ROOM,   /* too many pods are ending */
+    END_COUNT_
+};
+
+/* How a pod's life ended; while it pends, reason and message say what it waits for. */
+struct end {
+    enum end_cause cause;
+    int32_t exit_code, signal; /* -1: not known */
+    bool oom;
+    char reason[END_REASON], message[END_MESSAGE];
+};
+
+/* Copies `from` cleaned and cut; returns the length. */
+size_t sentence_clean(char *out, size_t size, const char *from);
+
+/* What became of pod `name`, on `node` where that isn't "". */
+void sentence_end(char *out, size_t size, const char *name, const char *node, const char *namespace,
+                  const struct end *end);
+/* That it will end. */
+void sentence_notice(char *out, size_t size, const char *name, const char *node,
+                     const struct end *end);
+/* That `count` pods pend, the first for `seconds`. */
+void sentence_pending(char *out, size_t size, const char *name, const struct end *end,
+                      uint32_t count, uint64_t seconds);
+/* That `count` pods wait since the API server refuses to create one, in its words. */
+void sentence_refusal(char *out, size_t size, uint32_t count, const char *message);
+/* That pods may not be deleted. */
+void sentence_undeletable(char *out, size_t size, const char *namespace, const char *message);
+/* That `count` more were lost than were told of one by one. */
+void sentence_losses(char *out, size_t size, uint32_t count);
+
+#endif

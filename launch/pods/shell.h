@@ -1,0 +1,172 @@
+/* The inside of `reknit pods`: one struct, and the functions by which its files call each other.
+ *
+ *   command.c   options, birth, the end          loop.c      the turn: what to wait for, signals
+ *   talk.c      with the coordinator             cluster.c   pods: watched, created, deleted
+ *   setup.c     what must be known of the cluster before the coordinator starts
+ *   adopt.c     objects of the job that nobody owns yet
+ *   leave.c     when this pod is to end
+ *   keeper.c    the record's copy in the cluster, and whose epoch it is
+ *
+ * One `now` a turn, one thread, no call blocks.  What is decided about pods is decided in
+ * k8s/reconcile, what about workers in the coordinator; here is only what connects them. */
+#ifndef RK_LAUNCH_PODS_SHELL_H
+#define RK_LAUNCH_PODS_SHELL_H
+
+#include "common/link.h"
+#include "k8s/client/api.h"
+#include "k8s/client/notices.h"
+#include "k8s/client/request.h"
+#include "k8s/client/watch.h"
+#include "k8s/manifest/mpijob.h"
+#include "k8s/reconcile/pods.h"
+#include "k8s/render/render.h"
+#include "launch/coordinator_process.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SHELL_UID 40
+
+struct shell_options {
+    const char *config;     /* the MPIJob as JSON */
+    const char *namespace;  /* NULL: the API's own */
+    const char *kubeconfig; /* NULL: as in a pod */
+    const char *pod_name, *pod_uid;
+    const char *state_dir; /* of this pod; what must outlive it is in the cluster */
+};
+
+/* The coordinator is told to dial this. */
+struct dialled {
+    uint32_t ticket;
+    char endpoint[80];
+};
+
+/* What stands between the birth of this process and that of the coordinator, in this order. */
+enum setup_step {
+    SETUP_JOB,    /* uid of the Job that owns all */
+    SETUP_SECRET, /* the job's keys, made when they are missing */
+    SETUP_ADOPT,  /* objects that were applied before the Job was known */
+    SETUP_RECORD, /* what an earlier coordinator knew, and epochs for this one */
+    SETUP_DONE,
+};
+
+struct keeper {
+    json_t *map;               /* the ConfigMap as last seen; NULL: there is none */
+    uint32_t epoch, epoch_end; /* the next life of the coordinator's, and the first not ours */
+    char *kept;                /* the text that is in the cluster */
+    bool behind;               /* the cluster, as of the last look */
+    struct request *request;   /* under way */
+    uint64_t look_at;          /* the file */
+};
+
+struct shell {
+    struct shell_options given;
+    struct mpijob *job;
+    const char *namespace;
+    char owner[SHELL_UID]; /* uid of the Job */
+
+    struct api *api;
+    struct request *request; /* of the set-up */
+    uint32_t adopting;       /* objects, and the list of them, that SETUP_ADOPT waits for */
+    enum setup_step step;
+    struct watch *watch;
+    struct notices *notices;
+    bool relist; /* the watch is to be opened again */
+    struct pods *pods;
+    struct keeper keeper;
+
+    struct run_options options; /* of the coordinator, as `reknit run` would have them */
+    char workers[32];
+    struct directories directories;
+    struct secret secret;
+    char self[PATH_MAX];
+    struct crew_job crew_job;
+    struct coordinator_process coordinator;
+    struct link *link;
+    bool link_was_up;
+    struct dialled *dialled;
+    size_t dialled_count;
+
+    int signals; /* signalfd */
+    uint64_t now, wall;
+    uint64_t start_at; /* the coordinator, again; UINT64_MAX: it runs, or must not */
+    int stop_signal;   /* SIGTERM came; 0 */
+    bool suspended;    /* by whoever owns the job */
+    bool ended;        /* the job has an exit code */
+    int exit_code;
+    char why[512];
+    uint64_t outcome_deadline;
+    uint64_t end_deadline; /* then this process ends whatever is left */
+    bool leave;            /* end now, and leave the pods as they are */
+};
+
+/* ---- command.c ------------------------------------------------------------------------------- */
+
+/* The secret is known: a socket for the coordinator, and the connection to it. */
+int shell_open_control(struct shell *shell, struct rk_why *why);
+
+/* ---- loop.c ---------------------------------------------------------------------------------- */
+
+/* Until the job is over and what is to go is gone, or until we are to leave. */
+void shell_run(struct shell *shell);
+/* Says that the job is over with this code, unless that is known already. */
+void shell_end(struct shell *shell, int exit_code, const char *why);
+/* Ends this process without ending the job: somebody else goes on with it. */
+void shell_leave(struct shell *shell, const char *why);
+
+/* ---- setup.c --------------------------------------------------------------------------------- */
+
+/* Starts the first request; each answer starts the next; the last one starts all else. */
+void setup_start(struct shell *shell);
+/* The answer to a request of the set-up was not what is needed: the sentence, and the end. */
+void setup_fail(struct shell *shell, int code, const char *what, const struct response *response);
+void setup_next(struct shell *shell);
+
+/* ---- adopt.c --------------------------------------------------------------------------------- */
+
+/* SETUP_ADOPT. */
+void adopt_start(struct shell *shell);
+
+/* ---- talk.c ---------------------------------------------------------------------------------- */
+
+int talk_open(struct shell *shell, struct rk_why *why);
+void talk_hear(struct shell *shell);
+void talk_close(struct shell *shell);
+void talk_gone(struct shell *shell, const struct pods_action *action);
+void talk_failed(struct shell *shell, const struct pods_action *action);
+void talk_dial(struct shell *shell, uint32_t ticket, const char *address);
+void talk_hang_up(struct shell *shell, uint32_t ticket);
+
+/* ---- cluster.c ------------------------------------------------------------------------------- */
+
+int cluster_open(struct shell *shell, struct rk_why *why);
+void cluster_close(struct shell *shell);
+/* Feeds the event, with `now` filled in, and does what follows from it. */
+void cluster_step(struct shell *shell, struct pods_event *event);
+/* What time alone has made due. */
+void cluster_tick(struct shell *shell);
+/* The job is over: pods go as its cleanPodPolicy says, or all of them. */
+void cluster_stop(struct shell *shell, bool all);
+
+/* ---- leave.c --------------------------------------------------------------------------------- */
+
+/* A signal has asked this process to end. */
+void leave_start(struct shell *shell);
+
+/* ---- keeper.c -------------------------------------------------------------------------------- */
+
+/* SETUP_RECORD: reads the record of earlier coordinators and takes epochs. */
+void keeper_start(struct shell *shell);
+/* The least epoch that the coordinator's next life may take; false: none is left, more are being
+ * asked for and the coordinator is started when they are there. */
+bool keeper_epoch(struct shell *shell, uint32_t *epoch);
+/* Looks, now and then, whether the file has changed, and copies it. */
+void keeper_turn(struct shell *shell);
+/* The file may have changed: looks in the next turn. */
+void keeper_look(struct shell *shell);
+/* True when the cluster has what the file has. */
+bool keeper_idle(const struct shell *shell);
+void keeper_close(struct shell *shell);
+
+#endif

@@ -1,0 +1,105 @@
+"""Debian's packages and source packages, fetched beside apt and without a change to the machine.
+
+An Apt has its own sources list, package lists and cache in a folder of its own, so it needs no
+root, reads what the machine's list lacks (sources) and leaves /etc/apt and /var/lib/apt alone.
+Mirrors and keys are those that the machine uses.  Names of packages stand in launch/packages.
+"""
+import os
+import re
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+PACKAGES = os.path.join(ROOT, "launch", "packages")
+RELEASE = "bookworm"
+TARGET = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+class Missing(Exception):
+    """Something that this machine lacks, with what to do about it."""
+
+
+def names(group):
+    """The packages of a group of launch/packages."""
+    run = subprocess.run([PACKAGES, "--list", group], text=True, check=True,
+                         stdout=subprocess.PIPE)
+    return run.stdout.split()
+
+
+def install(*groups):
+    """Installs what is missing of these groups."""
+    if subprocess.run([PACKAGES, *groups], check=False).returncode != 0:
+        raise Missing(f"could not install what {' '.join(groups)} needs; see apt's words above")
+
+
+def mirrors():
+    """[(address, suite)] of the machine's sources that have the release we build from."""
+    run = subprocess.run(["apt-get", "indextargets", "--format", TARGET, "Created-By: Packages"],
+                         text=True, check=True, stdout=subprocess.PIPE)
+    found = []
+    for line in run.stdout.splitlines():
+        address, suite, component = line.split()
+        entry = (address, suite)
+        if suite.split("-")[0] == RELEASE and component == "main" and entry not in found:
+            found.append(entry)
+    if not found:
+        raise Missing(f"apt has no source of Debian {RELEASE} here; its packages are what the "
+                      f"cluster is made of, so run this on Debian {RELEASE}")
+    return found
+
+
+def source_lines(kinds=("deb",)):
+    """Lines of a sources list for the release, with the machine's mirrors."""
+    signed = f"[signed-by={KEYRING}] " if os.path.exists(KEYRING) else ""
+    return [f"{kind} {signed}{address} {suite} main" for address, suite in mirrors()
+            for kind in kinds]
+
+
+class Apt:
+    """apt in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("lists/partial", "cache/archives/partial", "files"):
+            os.makedirs(os.path.join(folder, name), exist_ok=True)
+        self.sources = os.path.join(folder, "sources.list")
+        with open(self.sources, "w", encoding="utf-8") as f:
+            f.write("\n".join(source_lines(("deb", "deb-src"))) + "\n")
+        self._apt("update")
+
+    def _apt(self, *arguments):
+        options = {"Dir::Etc::sourcelist": self.sources, "Dir::Etc::sourceparts": "-",
+                   "Dir::Etc::preferencesparts": "-", "Dir::Etc::preferences": "-",
+                   "Dir::State::lists": os.path.join(self.folder, "lists"),
+                   "Dir::Cache": os.path.join(self.folder, "cache"),
+                   "APT::Sandbox::User": "", "Acquire::Retries": "3"}
+        line = ["apt-get", "-q"]
+        for name, value in options.items():
+            line += ["-o", f"{name}={value}"]
+        run = subprocess.run([*line, *arguments], text=True, check=False,
+                             cwd=os.path.join(self.folder, "files"), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if run.returncode != 0:
+            raise Missing(f"apt-get {' '.join(arguments)} failed:\n{run.stdout}")
+
+    def _files(self, pattern):
+        folder = os.path.join(self.folder, "files")
+        return [os.path.join(folder, n) for n in sorted(os.listdir(folder)) if re.match(pattern, n)]
+
+    def unpack(self, packages, into):
+        """Fetches binary packages and unpacks them into a folder: nothing is installed."""
+        self._apt("download", *packages)
+        for path in self._files(r".*\.deb$"):
+            subprocess.run(["dpkg-deb", "-x", path, into], check=True)
+            os.unlink(path)
+
+    def source(self, package, into):
+        """Fetches a source package, its digests checked by apt, and unpacks the upstream archive
+        without its first folder; returns the archive's version."""
+        self._apt("source", "--download-only", "--only-source", package)
+        archives = self._files(re.escape(package) + r"_.*\.orig\.tar\.\w+$")
+        if len(archives) != 1:
+            raise Missing(f"source package {package}: expected one archive, got {archives}")
+        os.makedirs(into)
+        subprocess.run(["tar", "-xf", archives[0], "-C", into, "--strip-components=1"], check=True)
+        return re.search(r"_(.*)\.orig\.", os.path.basename(archives[0])).group(1)

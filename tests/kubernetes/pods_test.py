@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""The coordinator's pod: jobs whose pods are lost in every way, on a simulated API server."""
+import os
+import sys
+import unittest
+
+from pods_case import PodsCase, wait_for
+
+
+class Pods(PodsCase):
+    """Each job computes what it computes on a laptop, whatever happens to its pods."""
+
+    def test_a_job_runs_to_its_end(self):
+        self.start("calm", self.chargpt(60), 3)
+        self.assertEqual("Complete", self.ended("calm"))
+        self.assertEqual(self.digest_of_laptop(60, 3), self.digest())
+        record = self.get("configmaps", "calm-record")["data"]
+        self.assertIn("\nended 1\n", record["record"])
+        self.assertEqual("17", record["epochs"])
+
+    def test_pods_that_were_there_before_are_taken(self):
+        self.start("early", self.chargpt(40), 2, kinds=("Pod", "Job", "Service", "ConfigMap"))
+        self.assertEqual("Complete", self.ended("early"))
+        created = [r for r in self.sim.requests(verb="create", resource="pods")
+                   if r["namespace"] == self.space and "reknit/" in r["agent"]]
+        self.assertEqual([], created)
+
+    def test_every_loss_in_one_run(self):
+        self.start("storm", self.chargpt(400, pace=20), 4)
+        self.seen("storm", "generation 1: 4 ranks")
+        before = self.job_pods("storm")
+
+        self.delete("pods", "storm-worker-0", gracePeriodSeconds=0)
+        self.seen("storm", "joined on storm-worker-0-1")
+        self.kill_process("storm-worker-1", "worker")
+        self.seen("storm", "joined on storm-worker-1-1")
+        self.sim.control("pod/exit", namespace=self.space, name="storm-worker-2",
+                         reason="OOMKilled")
+        self.seen("storm", "joined on storm-worker-2-1")
+
+        launcher = self.launcher("storm")["metadata"]["name"]
+        self.kill_process(launcher, "coordinator")
+        self.seen("storm", "epoch 2, goes on")
+        self.delete("pods", launcher)
+        wait_for(lambda: (self.launcher("storm") or {"metadata": {"name": launcher}})
+                 ["metadata"]["name"] != launcher, "another coordinator's pod", 60)
+        self.seen("storm", "epoch 17, goes on")
+
+        self.assertEqual("Complete", self.ended("storm"))
+        self.assertEqual(self.digest_of_laptop(400, 4), self.digest())
+        survivor = self.get("pods", "storm-worker-3")
+        self.assertEqual(before["storm-worker-3"]["metadata"]["uid"], survivor["metadata"]["uid"])
+
+    def test_a_lost_node(self):
+        self.start("node", self.chargpt(300, pace=20), 3)
+        self.seen("node", "generation 1: 3 ranks")
+        lost = self.get("pods", "node-worker-1")["spec"]["nodeName"]
+        self.sim.control("node/lost", name=lost, processes="kill", silence=1, tolerated=1)
+        self.assertEqual("Complete", self.ended("node"))
+        self.assertEqual(self.digest_of_laptop(300, 3), self.digest())
+        self.sim.control("node/back", name=lost)
+
+    def test_suspend_and_resume(self):
+        self.start("pause", self.chargpt(300, pace=20), 2)
+        self.seen("pause", "generation 1: 2 ranks")
+        self.patch("jobs", "pause-launcher", {"spec": {"suspend": True}})
+        wait_for(lambda: not self.job_pods("pause") and not self.job_pods("pause", "launcher"),
+                 "no pods while it is suspended", 60)
+        self.patch("jobs", "pause-launcher", {"spec": {"suspend": False}})
+        self.assertEqual("Complete", self.ended("pause"))
+        self.assertEqual(self.digest_of_laptop(300, 2), self.digest())
+
+    def test_nothing_is_left_of_a_deleted_job(self):
+        self.start("gone", self.chargpt(10000, pace=20), 2)
+        self.seen("gone", "generation 1: 2 ranks")
+        self.delete("jobs", "gone-launcher", propagationPolicy="Background")
+        wait_for(lambda: not self.names("pods"), "no pods", 60)
+        wait_for(lambda: not [n for kind in ("configmaps", "secrets", "services")
+                              for n in self.names(kind) if n.startswith("gone-")],
+                 "nothing that the job's pods have made", 30)
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        print("skipped: pods as processes need root")
+        sys.exit(77)
+    unittest.main()

@@ -1,0 +1,225 @@
+"""Jobs in real pods: the image that brings the agent, a user's image that is plain Debian, and
+every loss that a cluster knows."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+import cluster_test
+from cluster_test import NodeTest
+from process import wait_for
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+BUILD = os.path.realpath(os.environ.get("REKNIT_BUILD", os.path.join(ROOT, "build", "release")))
+REKNIT = os.path.join(BUILD, "bin", "reknit")
+AGENT = "localhost/reknit:test"
+TEXT = os.path.join(ROOT, "LICENSE")
+WORKERS = 4
+
+MANIFEST = """
+apiVersion: kubeflow.org/v2beta1
+kind: MPIJob
+metadata:
+  name: {name}
+  annotations:
+    reknit.dev/program: '{program}'
+    reknit.dev/checkpoint-dir: /shared/checkpoints
+    reknit.dev/image: {agent}
+spec:
+  runPolicy: {{cleanPodPolicy: None}}
+  mpiReplicaSpecs:
+    Launcher:
+      template:
+        spec:
+          containers: [{{name: l, image: {image}, {mounts}}}]
+          {volumes}
+          {tolerate}
+    Worker:
+      replicas: {workers}
+      template:
+        spec:
+          containers:
+          - {{name: w, image: {image}, {mounts}, resources: {{limits: {{memory: 300Mi}}}}}}
+          {volumes}
+          {tolerate}
+"""
+PLURALS = ("Job", "Service", "ConfigMap", "ServiceAccount", "Role", "RoleBinding")
+
+
+def program(steps, pace):
+    return ["/reknit/examples/chargpt", "--steps", str(steps), "--size", "tiny", "--pace",
+            str(pace), "--text", "/shared/text"]
+
+
+class RealPods(NodeTest):
+    """chargpt with four worker pods, whose digest is that of a laptop."""
+
+    imported = False
+
+    def setUp(self):
+        super().setUp()
+        if not os.path.exists(REKNIT):
+            self.skipTest(f"{REKNIT} is not built")
+        if not RealPods.imported:
+            archive = os.path.join(self.cluster.folder, "reknit.tar")
+            subprocess.run([os.path.join(ROOT, "k8s", "image", "build"), "--output", archive,
+                            "--tag", AGENT, "--build", BUILD], check=True, timeout=300)
+            self.cluster.image_import(archive)
+            RealPods.imported = True
+        self.shared = os.path.join(self.cluster.folder, self.namespace)
+        os.makedirs(os.path.join(self.shared, "checkpoints"))
+        with open(TEXT, "rb") as text, open(os.path.join(self.shared, "text"), "wb") as out:
+            out.write(text.read())
+
+    def submit(self, name, steps, pace):
+        """Applies what `reknit render` makes of the job, but its worker pods."""
+        path = os.path.join(self.shared, f"{name}.yaml")
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(MANIFEST.format(
+                name=name, program=json.dumps(program(steps, pace)), agent=AGENT, workers=WORKERS,
+                image=cluster_test.IMAGE, mounts="volumeMounts: [{name: s, mountPath: /shared}]",
+                volumes=f"volumes: [{{name: s, hostPath: {{path: {self.shared}}}}}]",
+                tolerate="terminationGracePeriodSeconds: 5"))
+        objects = []
+        for more in (["--rbac"], [path]):
+            made = subprocess.check_output(
+                [REKNIT, "render", *more, "-o", "json", "--namespace", self.namespace],
+                stderr=subprocess.DEVNULL)
+            objects += json.loads(made)["items"]
+        self.create(*[o for o in objects if o["kind"] in PLURALS])
+
+    # ---- looking --------------------------------------------------------------------------------
+
+    def pods(self, name, role):
+        label = f"training.kubeflow.org/job-name={name},training.kubeflow.org/job-role={role}"
+        return {p["metadata"]["name"]: p for p in self.get("pods", "-l", label)["items"]}
+
+    def launchers(self, name):
+        return [p["metadata"]["name"] for p in self.pods(name, "launcher").values()
+                if p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"]]
+
+    def log(self, name):
+        """What the coordinators that are there have said, each as far as it can be read."""
+        text = ""
+        for pod in self.pods(name, "launcher"):
+            for more in (["--previous"], []):
+                done = self.api.kubectl("-n", self.namespace, "logs", pod, *more, check=False)
+                text += done.stdout if done.returncode == 0 else ""
+        return text
+
+    def wait(self, name, condition, what, deadline=120):
+        """As wait_for, and shows the coordinator's log when it was in vain."""
+        try:
+            return wait_for(condition, what, deadline)
+        except AssertionError:
+            print(self.log(name), file=sys.stderr)
+            raise
+
+    def seen(self, name, what):
+        self.wait(name, lambda: re.search(what, self.log(name)), what)
+
+    def replaced(self, name, lost, harm):
+        """Does harm to a worker pod and waits for the one in its place; how long that took."""
+        place = "-".join(lost.split("-")[:3])
+        before = {n for n in self.pods(name, "worker") if n.startswith(place)}
+        start = time.monotonic()
+        harm()
+
+        def come():
+            return [n for n, p in self.pods(name, "worker").items() if n.startswith(place)
+                    and n not in before and p["status"]["phase"] == "Running"]
+
+        self.wait(name, come, f"a replacement of {lost}")
+        took = time.monotonic() - start
+        self.seen(name, f"joined on {come()[0]}")
+        print(f"   {lost}: its replacement ran {took:.1f} s after the loss", file=sys.stderr)
+        return come()[0]
+
+    def kill_process(self, pod, word):
+        container = "l" if "launcher" in pod else "w"
+        for pid in self.pids(pod, container):
+            with open(f"/proc/{pid}/cmdline", "rb") as stream:
+                words = stream.read().split(b"\0")
+            if len(words) > 1 and words[1] == word:
+                os.kill(pid, signal.SIGKILL)
+                return
+        self.fail(f"{pod} has no process {word}")
+
+    def out_of_memory(self, pod):
+        """Has the container's first process chosen when memory runs out."""
+        done = self.api.kubectl("-n", self.namespace, "exec", pod, "-c", "w", "--", "sh", "-c",
+                                "echo 1000 > /proc/1/oom_score_adj;"
+                                "perl -e '$x .= \"x\" x 1048576 while 1'", check=False)
+        print(f"   out of memory: {done.returncode} {done.stderr.strip()}", file=sys.stderr)
+
+    def digest(self, folder):
+        return subprocess.check_output([REKNIT, "checkpoint", "digest", folder], text=True).strip()
+
+    def digest_of_laptop(self, steps):
+        folder = os.path.join(self.shared, "laptop")
+        words = program(steps, 0)
+        words[0] = os.path.join(BUILD, "bin", "chargpt")
+        words[-1] = TEXT
+        environment = {**os.environ, "REKNIT_RUNTIME_DIR": os.path.join(self.shared, "run")}
+        subprocess.run([REKNIT, "run", "--workers", str(WORKERS), "--quiet", "--checkpoint-dir",
+                        folder, "--", *words], check=True, timeout=300, env=environment,
+                       stdout=subprocess.DEVNULL)
+        return self.digest(folder)
+
+    # ---- the run --------------------------------------------------------------------------------
+
+    def test_every_loss_in_one_run(self):
+        steps = 1500
+        other = self.cluster.node_add()
+        try:
+            self.submit("storm", steps, 40)
+            self.seen("storm", "generation 1: 4 ranks")
+            uids = {n: p["metadata"]["uid"] for n, p in self.pods("storm", "worker").items()}
+            away = [n for n, p in self.pods("storm", "worker").items()
+                    if p["spec"]["nodeName"] == other.name]
+            here = sorted(n for n in uids if n not in away)
+            self.assertTrue(away and len(here) >= 1, "both nodes have pods")
+
+            victim = here[0]
+            victim = self.replaced("storm", victim, lambda: self.kubectl(
+                "delete", "pod", victim, "--wait=false"))
+            victim = self.replaced("storm", victim, lambda: self.kill_process(victim, b"worker"))
+            self.replaced("storm", victim, lambda: self.out_of_memory(victim))
+
+            launcher = self.launchers("storm")[0]
+            self.kill_process(launcher, b"coordinator")
+            self.seen("storm", "epoch 2, goes on")
+            self.kubectl("delete", "pod", launcher, "--wait=false")
+            wait_for(lambda: [n for n in self.launchers("storm") if n != launcher],
+                     "another coordinator's pod", 120)
+            self.seen("storm", "epoch 17, goes on")
+
+            lost = [n for n in away if n in self.pods("storm", "worker")]
+            on_node = [n for n, p in self.pods("storm", "launcher").items()
+                       if p["spec"]["nodeName"] == other.name and n in self.launchers("storm")]
+            if on_node:
+                self.skipTest("the coordinator's new pod is on the node that is to be lost")
+            self.cluster.node_lose(other.name)
+            self.seen("storm", f"on {lost[0]} is (gone|lost)")
+
+            job = self.wait_get(lambda j: j["status"].get("conditions"), "the job ends", "job",
+                                "storm-launcher", deadline=300)
+            self.assertEqual("Complete", job["status"]["conditions"][0]["type"], self.log("storm"))
+            self.assertEqual(self.digest_of_laptop(steps),
+                             self.digest(os.path.join(self.shared, "checkpoints")))
+            after = self.pods("storm", "worker")
+            for name in here[1:]:
+                self.assertEqual(uids[name], after[name]["metadata"]["uid"], "it was healthy")
+                status = after[name]["status"]["containerStatuses"][0]
+                self.assertEqual(0, status["restartCount"])
+        finally:
+            self.cluster.node_remove(other.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
