@@ -5,6 +5,7 @@
  * `bounds`.  Relations between fields stand in check_body. */
 #include "common/wire.h"
 
+#include "common/flow.h"
 #include "common/id.h"
 
 #include <assert.h>
@@ -46,6 +47,8 @@ static const struct bound bounds[] = {
     {&rk__shard_written__descriptor, "report", 4u << 20},
     {&rk__rsh_request__descriptor, "command", 16384},
     {&rk__rsh_start__descriptor, "command", 16384},
+    {&rk__exec_start__descriptor, "command", 131071},
+    {&rk__exec_data__descriptor, "data", FLOW_PIECE},
     {&rk__freeze__descriptor, "fence", MAX_HOST_RANKS},
     {&rk__go__descriptor, "done", RK_MAX_SHARDS / 8},
     {&rk__comm_id__descriptor, "id", 128},
@@ -259,6 +262,11 @@ static int check_pairs(const char *what, size_t a, size_t b, struct rk_why *why)
                   : rk_fail(why, RK_EDATA, "lists of unequal length in %s: %zu, %zu", what, a, b);
 }
 
+static int check_stream(uint32_t stream, struct rk_why *why)
+{
+    return stream <= 2 ? 0 : rk_fail(why, RK_EDATA, "stream %u of a command", stream);
+}
+
 static int check_body(const Rk__Envelope *envelope, struct rk_why *why)
 {
     switch (envelope->body_case) {
@@ -283,6 +291,10 @@ static int check_body(const Rk__Envelope *envelope, struct rk_why *why)
     case RK__ENVELOPE__BODY_START_CARRIERS:
         return check_pairs("start_carriers", envelope->start_carriers->n_host,
                            envelope->start_carriers->n_worker, why);
+    case RK__ENVELOPE__BODY_EXEC_DATA:
+        return check_stream(envelope->exec_data->stream, why);
+    case RK__ENVELOPE__BODY_EXEC_TAKEN:
+        return check_stream(envelope->exec_taken->stream, why);
     case RK__ENVELOPE__BODY_LAUNCH:
         return check_pairs("launch", envelope->launch->n_ticket, envelope->launch->n_place, why);
     case RK__ENVELOPE__BODY__NOT_SET:

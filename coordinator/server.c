@@ -302,6 +302,10 @@ static Rk__Role role_of(const Rk__Envelope *envelope)
     case RK__ENVELOPE__BODY_GOODBYE:
     case RK__ENVELOPE__BODY_COMM_ID:
     case RK__ENVELOPE__BODY_COMM_FAILED:
+    case RK__ENVELOPE__BODY_LINE_READY:
+    case RK__ENVELOPE__BODY_EXEC_ENDED:
+    case RK__ENVELOPE__BODY_EXEC_DATA:
+    case RK__ENVELOPE__BODY_EXEC_TAKEN:
         return RK__ROLE__ROLE_WORKER;
     case RK__ENVELOPE__BODY_LAUNCHER_HELLO:
     case RK__ENVELOPE__BODY_WORKER_GONE:

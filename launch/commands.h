@@ -14,6 +14,8 @@ int command_checkpoint(int argc, char **argv); /* launch/checkpoint_command.c */
 int command_doctor(int argc, char **argv);     /* launch/doctor.c */
 int command_validate(int argc, char **argv);
 int command_render(int argc, char **argv);
+int command_submit(int argc, char **argv);      /* launch/submit */
+int command_operator(int argc, char **argv);    /* launch/operator */
 int command_pods(int argc, char **argv);        /* launch/pods */
 int command_coordinator(int argc, char **argv); /* coordinator/coordinator.c */
 int command_worker(int argc, char **argv);      /* worker/agent */

@@ -29,6 +29,8 @@ static const struct entry entries[] = {
     {"bench", command_bench, "measure what a lost rank costs here"},
     {"validate", command_validate, "what is wrong with a manifest, and where"},
     {"render", command_render, "the Kubernetes objects of a manifest"},
+    {"submit", command_submit, "run a manifest in a cluster, and follow it"},
+    {"operator", command_operator, "watch MPIJobs in a cluster, and run them"},
     {"doctor", command_doctor, "what works on this machine, and why something does not"},
     {"coordinator", command_coordinator, NULL},
     {"worker", command_worker, NULL},

@@ -1,7 +1,11 @@
-/* reknit-rsh: what mpirun takes for rsh when it starts its daemons for the carriers.  It asks the
- * agent that runs mpirun; the coordinator finds the agent of that host, which starts the daemon.
- * A program of its own, with libc only: recovery waits for it, and `reknit` takes 12 ms to load. */
+/* reknit-rsh: what mpirun takes for rsh.  For the carriers it asks the agent that runs their
+ * mpirun; the coordinator finds the agent of that host, which starts the daemon.  For a user's own
+ * mpirun it asks the first process of the coordinator's pod (rsh_line.c). A program of its own,
+ * with libc only: recovery waits for it, and `reknit` takes 12 ms to load. */
 #include "collectives/carrier_launch.h"
+#include "launch/rsh_frames.h"
+#include "launch/rsh_line.h"
+#include "launch/rsh_words.h"
 #include "launch/surroundings.h"
 #include "worker/local.h"
 
@@ -15,43 +19,22 @@
 static int usage(FILE *to, int code)
 {
     fputs("usage: reknit-rsh [ignored options] HOST COMMAND...\n"
-          "Starts COMMAND on a host of the job, through its agents.  Used by mpirun, which a\n"
-          "`reknit worker` has started with the agent's socket in REKNIT_AGENT.\n",
+          "Starts COMMAND on a host of the job, through its agents.  Used by mpirun: under a\n"
+          "`reknit worker`, with the agent's socket in REKNIT_AGENT; in a coordinator's pod, with\n"
+          "that of `reknit pods` in REKNIT_RSH, where it behaves like ssh.\n",
           to);
     return code;
 }
 
-/* Options of rsh and ssh that mpirun might give; of these, -l, -p and -o have a value. */
-static int skip_options(int argc, char **argv)
+/* HOST NUL COMMAND. */
+static int fill_request(const struct rsh_words *words, struct local_message *message)
 {
-    int i = 1;
+    size_t size = rsh_words_size(words);
 
-    while (i < argc && argv[i][0] == '-')
-        i += strcmp(argv[i], "-l") == 0 || strcmp(argv[i], "-p") == 0 || strcmp(argv[i], "-o") == 0
-                 ? 2
-                 : 1;
-    return i;
-}
-
-/* HOST NUL COMMAND, the words of the command with blanks between them: they come quoted for the
- * shell that a real rsh would run. */
-static int fill_request(int argc, char **argv, int first, struct local_message *message)
-{
-    size_t used = strlen(argv[first]) + 1;
-
-    if (used > LOCAL_TEXT_MAX)
+    if (size > LOCAL_TEXT_MAX)
         return RK_EFULL;
-    memcpy(message->text, argv[first], used);
-    for (int i = first + 1; i < argc; i++) {
-        size_t size = strlen(argv[i]);
-
-        if (used + size + 1 > LOCAL_TEXT_MAX)
-            return RK_EFULL;
-        memcpy(message->text + used, argv[i], size);
-        used += size;
-        message->text[used++] = i + 1 < argc ? ' ' : '\0';
-    }
-    message->text_size = (uint32_t)used;
+    rsh_words_join(words, message->text);
+    message->text_size = (uint32_t)size;
     return 0;
 }
 
@@ -76,29 +59,19 @@ static int ask(int socket, struct local_message *message, const char *host)
     return 69;
 }
 
-int main(int argc, char **argv)
+/* Under the agent that runs the carriers' mpirun. */
+static int ask_agent(const char *path, const struct rsh_words *words)
 {
     static struct local_message message;
-    const char *path = surroundings_get(LOCAL_ENV_AGENT);
     const char *job = surroundings_get(CARRIER_ENV_JOB);
     struct rk_why why = {""};
-    int first = skip_options(argc, argv);
     int socket = -1;
     int code;
 
-    if (argc == 2 && strcmp(argv[1], "--help") == 0)
-        return usage(stdout, 0);
-    if (first + 1 >= argc)
-        return usage(stderr, 64);
     message =
         (struct local_message){.magic = LOCAL_MAGIC, .version = LOCAL_VERSION, .kind = LOCAL_RSH};
     message.a = job == NULL ? 0 : strtoul(job, NULL, 10);
-    if (path == NULL) {
-        fprintf(stderr, "reknit-rsh: %s is not set; this is for mpirun under `reknit worker`\n",
-                LOCAL_ENV_AGENT);
-        return 69;
-    }
-    if (fill_request(argc, argv, first, &message) != 0) {
+    if (fill_request(words, &message) != 0) {
         fprintf(stderr, "reknit-rsh: the command is longer than %u bytes\n", LOCAL_TEXT_MAX);
         return 64;
     }
@@ -106,7 +79,29 @@ int main(int argc, char **argv)
         fprintf(stderr, "reknit-rsh: %s\n", why.text);
         return 69;
     }
-    code = ask(socket, &message, argv[first]);
+    code = ask(socket, &message, words->host);
     close(socket);
     return code;
+}
+
+int main(int argc, char **argv)
+{
+    const char *agent = surroundings_get(LOCAL_ENV_AGENT);
+    const char *line = surroundings_get(RSH_ENV);
+    struct rsh_words words;
+
+    if (argc == 2 && strcmp(argv[1], "--help") == 0)
+        return usage(stdout, 0);
+    rsh_words_read(argc, argv, &words);
+    if (words.host == NULL || words.count == 0)
+        return usage(stderr, 64);
+    if (agent != NULL)
+        return ask_agent(agent, &words);
+    if (line != NULL)
+        return rsh_line(line, &words);
+    fprintf(stderr,
+            "reknit-rsh: neither %s nor %s is set; this is for mpirun under `reknit worker`\n"
+            "or in a coordinator's pod\n",
+            LOCAL_ENV_AGENT, RSH_ENV);
+    return 69;
 }

@@ -270,6 +270,18 @@ void screen_progress(struct screen *screen, const struct screen_status *status, 
     screen_note(screen, SCREEN_PLAIN, screen_status_text(&plain, 0, line, sizeof line));
 }
 
+void screen_live(struct screen *screen, const char *text, uint64_t now)
+{
+    if (screen->style.quiet || !screen->style.terminal ||
+        (screen->last_progress != 0 && now < screen->last_progress + DRAW_EVERY))
+        return;
+    screen->last_progress = now;
+    snprintf(screen->live, sizeof screen->live, "%.*s",
+             screen->style.width > 1 ? (int)screen->style.width - 1 : 0, text);
+    draw_live(screen);
+    screen_flush(screen);
+}
+
 void screen_clear(struct screen *screen)
 {
     erase_live(screen);

@@ -48,6 +48,8 @@ void screen_print(struct screen *screen, const char *text);
 /* How far the job is; drawn at most ten times a second on a terminal, else as a line every five
  * seconds. */
 void screen_progress(struct screen *screen, const struct screen_status *status, uint64_t now);
+/* The same for what has no steps to tell of: a live line of its own, and nothing elsewhere. */
+void screen_live(struct screen *screen, const char *text, uint64_t now);
 /* Takes the live line away. */
 void screen_clear(struct screen *screen);
 /* Writes what can be written without waiting; true while something is left. */

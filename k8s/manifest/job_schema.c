@@ -13,7 +13,7 @@ const char *const job_cleans[] = {"None", "Running", "All", NULL};
 const char *const job_creations[] = {"AtStartup", "WaitForWorkersReady", NULL};
 const char *const job_restarts[] = {"Never", "OnFailure", NULL};
 static const char *const managers[] = {"kubeflow.org/mpi-operator", "kueue.x-k8s.io/multikueue",
-                                       NULL};
+                                       "reknit.dev/operator", NULL};
 
 static void check_path(const struct checking *checking, const struct yaml_node *node,
                        const struct path *path)

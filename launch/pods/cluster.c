@@ -1,6 +1,6 @@
 /* The pods of a job: what the watch shows goes to the reconciler, what that decides to the API and
  * to the coordinator.  See shell.h and k8s/reconcile/pods.h. */
-#include "launch/pods/shell.h"
+#include "launch/pods/line.h"
 
 #include "common/log.h"
 #include "k8s/client/address.h"
@@ -231,6 +231,8 @@ static void act(struct shell *shell, const struct pods_action *action)
 {
     rk_debug("%s ticket %u pod %s %s %s", pods_action_name(action->kind), action->ticket,
              action->name, action->address, action->text);
+    if (line_act(shell, action))
+        return;
     switch (action->kind) {
     case PODS_DO_CREATE:
         create(shell, action);
@@ -323,6 +325,10 @@ static void on_listed(void *who)
     cluster_step(shell, &event);
     if (shell->link != NULL || shell->ended)
         return;
+    if (shell->line != NULL) {
+        line_listed(shell);
+        return;
+    }
     if (shell_open_control(shell, &why) != 0)
         shell_end(shell, 69, why.text);
     else

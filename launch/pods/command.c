@@ -1,5 +1,5 @@
 /* `reknit pods`: the first process of a coordinator's pod.  See shell.h. */
-#include "launch/pods/shell.h"
+#include "launch/pods/line.h"
 
 #include "common/log.h"
 #include "k8s/manifest/faults.h"
@@ -43,9 +43,8 @@ static const struct command pods_command = {
     .usage = "[options] [-- COMMAND [ARG...]]",
     .about =
         "Runs a job in the pods of a cluster: makes and watches its worker pods, and keeps the\n"
-        "coordinator alive.  Started by the Job NAME-launcher.  COMMAND is the user's own, an "
-        "mpirun\n"
-        "line, where agents are not told what to run.",
+        "coordinator alive.  Started by the Job NAME-launcher.  COMMAND is the user's own, as an\n"
+        "mpirun line is, where agents are not told what to run.",
     .arguments = arguments,
     .count = sizeof arguments / sizeof arguments[0],
     .stops_at_word = true,
@@ -105,10 +104,12 @@ static int open_job(struct shell *shell, char *const *words, struct rk_why *why)
 
     if (rc != 0 || shell->job->settings.program != NULL)
         return rc;
-    (void)words;
-    return rk_fail(why, RK_EDATA,
-                   "%s: the annotation reknit.dev/program, which says what workers run, is missing",
-                   shell->given.config);
+    if (words[0] == NULL)
+        return rk_fail(why, RK_EDATA,
+                       "%s: the launcher has no command, and the annotation reknit.dev/program, "
+                       "which says what workers run, is missing too: one of them is needed",
+                       shell->given.config);
+    return 0;
 }
 
 static int open_api(struct shell *shell, struct rk_why *why)
@@ -196,6 +197,8 @@ static int set_up(struct shell *shell, char **words, struct rk_why *why)
         rc = open_api(shell, why);
     if (rc == 0)
         rc = open_directories(shell, why);
+    if (rc == 0 && shell->job->settings.program == NULL)
+        rc = line_open(shell, words, why);
     if (rc != 0)
         return rc;
     fill_options(shell);
@@ -221,6 +224,7 @@ int shell_open_control(struct shell *shell, struct rk_why *why)
 
 static void clear_up(struct shell *shell)
 {
+    line_close(shell);
     talk_close(shell);
     cluster_close(shell);
     keeper_close(shell);

@@ -20,8 +20,10 @@ static void suspend(struct shell *shell)
     shell->suspended = true;
     if (shell->coordinator.relayed.process.pid > 0)
         kill(shell->coordinator.relayed.process.pid, SIGTERM);
+    else if (shell->line != NULL)
+        shell_end(shell, 128 + SIGTERM, "it is suspended; its command runs anew when it goes on");
     else
-        shell_end(shell, 0, "suspended before it began");
+        shell_end(shell, 128 + SIGTERM, "suspended before it began");
 }
 
 static void on_job(void *who, const struct response *response)

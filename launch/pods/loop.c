@@ -1,5 +1,5 @@
 /* The turn of `reknit pods`; see shell.h. */
-#include "launch/pods/shell.h"
+#include "launch/pods/line.h"
 
 #include "common/log.h"
 
@@ -12,7 +12,7 @@
 #include <zmq.h>
 
 #define TURN (100 * RK_MS)
-#define FIXED_ITEMS 6
+#define FIXED_ITEMS (6 + LINE_ITEMS)
 #define OUTCOME_WITHIN (RK_S / 2)
 #define END_WITHIN (60 * RK_S) /* for deletes to be accepted */
 #define KILL_WITHIN (15 * RK_S)
@@ -99,9 +99,11 @@ static void reap(struct shell *shell)
     int status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == shell->coordinator.relayed.process.pid)
             coordinator_ended(shell, status);
+        line_reaped(shell, pid);
+    }
 }
 
 static void take_signals(struct shell *shell)
@@ -130,6 +132,7 @@ static long wait_ms(const struct shell *shell)
     if (shell->pods != NULL)
         until = earliest(until, pods_deadline(shell->pods));
     until = earliest(until, shell->start_at);
+    until = earliest(until, line_deadline(shell));
     if (until <= shell->now)
         return 0;
     return (long)((until - shell->now + RK_MS - 1) / RK_MS);
@@ -150,6 +153,7 @@ static void wait_for_something(struct shell *shell)
         items[count++] =
             (zmq_pollitem_t){.socket = link_monitor(shell->link), .events = ZMQ_POLLIN};
     }
+    count += line_items(shell, items + count);
     zmq_poll(items, count, wait_ms(shell));
 }
 
@@ -170,6 +174,7 @@ static void turn(struct shell *shell)
     api_turn(shell->api, shell->now, shell->wall);
     talk_hear(shell);
     take_signals(shell);
+    line_turn(shell);
     take_deadlines(shell);
     cluster_tick(shell);
     keeper_turn(shell);
@@ -177,7 +182,7 @@ static void turn(struct shell *shell)
 
 static bool all_done(const struct shell *shell)
 {
-    return shell->coordinator.relayed.process.pid <= 0 && keeper_idle(shell) &&
+    return shell->coordinator.relayed.process.pid <= 0 && line_idle(shell) && keeper_idle(shell) &&
            (shell->pods == NULL || pods_idle(shell->pods)) &&
            (shell->notices == NULL || notices_are_sent(shell->notices));
 }

@@ -6,12 +6,11 @@
 json_t *objects_new(const struct mpijob *job, const char *namespace, const char *owner,
                     const char *kind, const char *suffix)
 {
-    return json_pack("{s:s,s:s,s:{s:s+,s:s,s:{s:s,s:s},s:[{s:s,s:s,s:s+,s:s,s:b,s:b}]}}",
-                     "apiVersion", "v1", "kind", kind, "metadata", "name", job->name, suffix,
-                     "namespace", namespace, "labels", "app", job->name, "reknit.dev/job",
-                     job->name, "ownerReferences", "apiVersion", "batch/v1", "kind", "Job", "name",
-                     job->name, "-launcher", "uid", owner, "controller", 1, "blockOwnerDeletion",
-                     1);
+    return json_pack("{s:s,s:s,s:{s:s+,s:s,s:{s:s,s:s},s:[{s:s,s:s,s:s+,s:s}]}}", "apiVersion",
+                     "v1", "kind", kind, "metadata", "name", job->name, suffix, "namespace",
+                     namespace, "labels", "app", job->name, "reknit.dev/job", job->name,
+                     "ownerReferences", "apiVersion", "batch/v1", "kind", "Job", "name", job->name,
+                     "-launcher", "uid", owner);
 }
 
 json_t *objects_secret(const struct mpijob *job, const char *namespace, const char *owner,

@@ -6,6 +6,7 @@
  *   adopt.c     objects of the job that nobody owns yet
  *   leave.c     when this pod is to end
  *   keeper.c    the record's copy in the cluster, and whose epoch it is
+ *   line*.c     in the coordinator's place: the user's own command line (line.h)
  *
  * One `now` a turn, one thread, no call blocks.  What is decided about pods is decided in
  * k8s/reconcile, what about workers in the coordinator; here is only what connects them. */
@@ -60,6 +61,8 @@ struct keeper {
     uint64_t look_at;          /* the file */
 };
 
+struct line;
+
 struct shell {
     struct shell_options given;
     struct mpijob *job;
@@ -75,6 +78,7 @@ struct shell {
     bool relist; /* the watch is to be opened again */
     struct pods *pods;
     struct keeper keeper;
+    struct line *line; /* the user's own command; NULL: the job has a program */
 
     struct run_options options; /* of the coordinator, as `reknit run` would have them */
     char workers[32];

@@ -68,4 +68,5 @@ WORDS = (
 WORDS_EXEMPT = {"LICENSE", "k8s/manifest/README.md"} # the API's default of sshAuthMountPath
 
 # Folders that need no README.md: everything under them speaks for itself.
-WITHOUT_README = (".ci", "tests/fuzz/corpus")
+WITHOUT_README = (".ci", "tests/fuzz/corpus", "k8s/deploy/base", "k8s/deploy/crd",
+                  "k8s/deploy/role", "k8s/deploy/overlays")

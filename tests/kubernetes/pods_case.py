@@ -50,7 +50,7 @@ def make_image(folder):
     """The agent's image: /reknit with all that a pod's volume will have."""
     inside = os.path.join(folder, "reknit")
     os.makedirs(os.path.join(inside, "bin"))
-    for name in ("reknit", "reknit-carrier", "reknit-rsh", "chargpt"):
+    for name in ("reknit", "reknit-carrier", "reknit-rsh", "reknit-sshd", "chargpt"):
         shutil.copy2(os.path.join(BUILD, "bin", name), os.path.join(inside, "bin", name))
     install = os.path.join(inside, "install")
     with open(install, "w", encoding="utf-8") as script:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -44,7 +45,7 @@ spec:
       template:
         spec:
           containers:
-          - {{name: w, image: {image}, {mounts}, resources: {{limits: {{memory: 300Mi}}}}}}
+          - {{name: w, image: {image}, {mounts}, resources: {{limits: {{memory: 2Gi}}}}}}
           {volumes}
           {tolerate}
 """
@@ -151,11 +152,12 @@ class RealPods(NodeTest):
         self.fail(f"{pod} has no process {word}")
 
     def out_of_memory(self, pod):
-        """Has the container's first process chosen when memory runs out."""
-        done = self.api.kubectl("-n", self.namespace, "exec", pod, "-c", "w", "--", "sh", "-c",
-                                "echo 1000 > /proc/1/oom_score_adj;"
-                                "perl -e '$x .= \"x\" x 1048576 while 1'", check=False)
-        print(f"   out of memory: {done.returncode} {done.stderr.strip()}", file=sys.stderr)
+        """Many processes fill the container's memory, each too small to be chosen before the first
+        one, on which the kernel is set."""
+        self.api.kubectl("-n", self.namespace, "exec", pod, "-c", "w", "--", "sh", "-c",
+                         "echo 1000 > /proc/1/oom_score_adj; exec perl -e '"
+                         "for (1..40) { fork or do { $x = \"x\" x 60_000_000; sleep 100 } }"
+                         " sleep 100'", check=False)
 
     def digest(self, folder):
         return subprocess.check_output([REKNIT, "checkpoint", "digest", folder], text=True).strip()
@@ -165,10 +167,12 @@ class RealPods(NodeTest):
         words = program(steps, 0)
         words[0] = os.path.join(BUILD, "bin", "chargpt")
         words[-1] = TEXT
-        environment = {**os.environ, "REKNIT_RUNTIME_DIR": os.path.join(self.shared, "run")}
-        subprocess.run([REKNIT, "run", "--workers", str(WORKERS), "--quiet", "--checkpoint-dir",
-                        folder, "--", *words], check=True, timeout=300, env=environment,
-                       stdout=subprocess.DEVNULL)
+        with tempfile.TemporaryDirectory(prefix="rk-") as short:  # sockets' paths are short
+            done = subprocess.run(
+                [REKNIT, "run", "--workers", str(WORKERS), "--quiet", "--checkpoint-dir", folder,
+                 "--", *words], check=False, timeout=300, text=True, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, env={**os.environ, "REKNIT_RUNTIME_DIR": short})
+        self.assertEqual(0, done.returncode, done.stdout)
         return self.digest(folder)
 
     # ---- the run --------------------------------------------------------------------------------

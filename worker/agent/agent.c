@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "worker/agent/state.h"
 #include "worker/agent/warden.h"
+#include "worker/serve/serve.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -374,5 +375,5 @@ int command_worker(int argc, char **argv)
     rk_log_init(name);
     if (warden_start(options.life_fd >= 0, &warden, &exit_code))
         return exit_code;
-    return agent_main(&options, warden);
+    return options.serve ? serve_main(&options) : agent_main(&options, warden);
 }

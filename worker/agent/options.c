@@ -52,7 +52,9 @@ static const struct option_row {
 void agent_options_print_help(void)
 {
     printf("Usage: reknit worker OPTIONS -- PROGRAM [ARG...]\n"
-           "Starts and watches the ranks of one worker; started by 'reknit run'.\n\n");
+           "       reknit worker OPTIONS --serve\n"
+           "Starts and watches the ranks of one worker; started by 'reknit run'.  With --serve it\n"
+           "starts the commands that mpirun asks for, in a pod, in sshd's place.\n\n");
     for (size_t i = 0; i < ROWS; i++) {
         char head[64];
 
@@ -109,7 +111,9 @@ static int check(const struct agent_options *options, struct rk_why *why)
         if (rows[i].needed &&
             *(const char *const *)((const char *)options + rows[i].offset) == NULL)
             return rk_fail(why, RK_EINVAL, "%s is missing; see reknit worker --help", rows[i].name);
-    if (options->program == NULL || options->program[0] == NULL)
+    if (options->serve && options->listen == 0)
+        return rk_fail(why, RK_EINVAL, "--serve needs --listen: it waits to be dialled");
+    if (!options->serve && (options->program == NULL || options->program[0] == NULL))
         return rk_fail(why, RK_EINVAL, "no program is given; put it behind --");
     rc = check_name("--job", options->job, why);
     if (rc == 0)
@@ -126,6 +130,10 @@ int agent_options_parse(struct agent_options *options, int argc, char **argv, st
         if (strcmp(argv[i], "--help") == 0) {
             options->help = true;
             return 0;
+        }
+        if (strcmp(argv[i], "--serve") == 0) {
+            options->serve = true;
+            continue;
         }
         if (strcmp(argv[i], "--") == 0) {
             options->program = argv + i + 1;

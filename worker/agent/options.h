@@ -24,6 +24,7 @@ struct agent_options {
     const char *checkpoint_dir; /* NULL: none */
     int life_fd;                /* -1: none */
     uint64_t orphan_ns;
+    bool serve;     /* start what a user's own command line asks for, and no ranks */
     char **program; /* NULL ended */
     bool help;
 };

@@ -1,0 +1,62 @@
+/* What `reknit submit` says; see submit.h. */
+#include "launch/submit/submit.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define LINE 1024
+
+/* A text of anybody's: what is not UTF-8 loses all that is not ASCII. */
+static json_t *any_text(const char *text)
+{
+    json_t *value = json_string(text);
+    char plain[LINE];
+
+    if (value != NULL)
+        return value;
+    snprintf(plain, sizeof plain, "%s", text);
+    for (char *at = plain; *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    return json_string(plain);
+}
+
+static void say_json(const struct submit *submit, const char *event, json_t *fields,
+                     const char *text)
+{
+    time_t seconds = (time_t)(submit->wall / RK_S);
+    json_t *line = json_object();
+    char stamp[40] = "";
+    struct tm utc;
+    char *printed;
+
+    if (gmtime_r(&seconds, &utc) != NULL)
+        strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    json_object_set_new(line, "time", json_string(stamp));
+    json_object_set_new(line, "event", json_string(event));
+    json_object_update(line, fields);
+    json_object_set_new(line, "text", any_text(text));
+    printed = json_dumps(line, JSON_COMPACT);
+    printf("%s\n", printed != NULL ? printed : "{}");
+    fflush(stdout);
+    free(printed);
+    json_decref(line);
+}
+
+void submit_say(struct submit *submit, enum screen_tone tone, const char *event, json_t *fields,
+                const char *format, ...)
+{
+    char text[LINE];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (submit->screen != NULL)
+        screen_note(submit->screen, tone, text);
+    else
+        say_json(submit, event, fields, text);
+    json_decref(fields);
+}
