@@ -24,6 +24,7 @@ enum option_id {
     OPT_CHECKPOINT_DIR,
     OPT_EVENTS,
     OPT_WORKERS,
+    OPT_MAX_WORKERS,
     OPT_SLOTS,
     OPT_SHARDS,
     OPT_BACKEND,
@@ -58,6 +59,8 @@ static const struct option_text {
     {"checkpoint-dir", true, OPT_CHECKPOINT_DIR, "DIR         none: no checkpoints"},
     {"events", true, OPT_EVENTS, "FILE        events go there too, one JSON object a line"},
     {"workers", true, OPT_WORKERS, "N|MIN:MAX   how many workers"},
+    {"max-workers", true, OPT_MAX_WORKERS,
+     "M           that the job may be scaled to, if not as above"},
     {"slots", true, OPT_SLOTS, "S           ranks of a worker"},
     {"shards", true, OPT_SHARDS, "V           virtual shards of a batch, a power of two"},
     {"backend", true, OPT_BACKEND, "auto|mpi|nccl|none"},
@@ -247,6 +250,8 @@ static int set_value(struct options *options, enum option_id id, const char *val
     switch (id) {
     case OPT_WORKERS:
         return parse_workers(options, value, why);
+    case OPT_MAX_WORKERS:
+        return parse_u32("max-workers", value, 1, MAX_WORKERS, &options->scale_to, why);
     case OPT_SLOTS:
         return parse_u32("slots", value, 1, RK_MAX_SLOTS, &options->slots, why);
     case OPT_SHARDS:
@@ -309,6 +314,11 @@ static int check_whole(struct options *options, struct rk_why *why)
         return 0;
     if (missing)
         return rk_fail(why, RK_EINVAL, "--%s is missing: reknit coordinator --help", missing);
+    if (options->scale_to != 0 && options->scale_to < options->workers)
+        return rk_fail(why, RK_EINVAL, "--max-workers %u is less than the %u of --workers",
+                       options->scale_to, options->workers);
+    if (options->scale_to != 0)
+        options->max_workers = options->scale_to;
     if (options->silence < 2 * options->heartbeat)
         return rk_fail(why, RK_EINVAL, "--silence must be at least twice --heartbeat");
     if (options->workers > most || options->max_workers > most)

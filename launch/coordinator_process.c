@@ -143,6 +143,8 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
     add_text(words, "--reduction", options->reduction);
     add_text(words, "--wire", options->wire);
     add_text(words, "--standby-carriers", options->standby_carriers);
+    if (options->most_workers != 0)
+        add_number(words, "--max-workers", "", options->most_workers);
     if (options->least_epoch != 0)
         add_number(words, "--least-epoch", "", options->least_epoch);
     if (options->launch_timeout != 0)

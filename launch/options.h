@@ -36,8 +36,9 @@ struct run_options {
     const char *interface;        /* NULL: that of the workers' addresses */
     const char *events;
     bool quiet;
-    uint32_t least_epoch;                        /* of the coordinator; 0: its record says */
-    uint64_t launch_timeout;                     /* ns; 0: the coordinator's own */
+    uint32_t most_workers;   /* that the job may be scaled to; 0: as `workers` says */
+    uint32_t least_epoch;    /* of the coordinator; 0: its record says */
+    uint64_t launch_timeout; /* ns; 0: the coordinator's own */
     uint64_t gather, heartbeat, silence, orphan; /* ns */
     char **program;                              /* NULL ended */
 };

@@ -6,6 +6,7 @@
 #include "k8s/render/render.h"
 #include "launch/arguments.h"
 #include "launch/commands.h"
+#include "launch/gang.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,24 +18,6 @@ struct render_request {
     struct render_options options;
     bool rbac, json;
 };
-
-static int take_gang(const struct argument *argument, const char *value, void *target,
-                     struct rk_why *why)
-{
-    enum render_gang *gang = (enum render_gang *)((char *)target + argument->offset);
-
-    if (strcmp(value, "volcano") == 0)
-        *gang = RENDER_GANG_VOLCANO;
-    else if (strcmp(value, "scheduler-plugins") == 0)
-        *gang = RENDER_GANG_SCHEDULER_PLUGINS;
-    else if (strcmp(value, "none") == 0)
-        *gang = RENDER_GANG_NONE;
-    else
-        return rk_fail(why, RK_EINVAL,
-                       "'%.40s' is no gang scheduler; give volcano, scheduler-plugins or none",
-                       value);
-    return 0;
-}
 
 static int take_format(const struct argument *argument, const char *value, void *target,
                        struct rk_why *why)
@@ -58,7 +41,7 @@ static const struct argument arguments[] = {
      "volcano, scheduler-plugins or none: who keeps a job from\n"
      "starting with half of its pods (volcano, where a\n"
      "template's schedulerName is that; else none)",
-     take_gang, AT(options.gang), 0, 0},
+     argument_gang, AT(options.gang), 0, 0},
     {"--rbac", NULL,
      "first the ServiceAccount and Role that the coordinator\n"
      "needs, which a namespace's admin installs once; also\n"

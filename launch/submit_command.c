@@ -4,6 +4,7 @@
 #include "k8s/manifest/mpijob_file.h"
 #include "launch/arguments.h"
 #include "launch/commands.h"
+#include "launch/gang.h"
 #include "launch/submit/submit.h"
 #include "launch/surroundings.h"
 
@@ -21,24 +22,6 @@
 #define OPERATOR "kubeflow.org/mpi-operator" /* who manages a job where nobody is named */
 #define LONGEST (RK_S * 3600 * 24 * 366)
 
-static int take_gang(const struct argument *argument, const char *value, void *target,
-                     struct rk_why *why)
-{
-    static const char *const names[] = {[RENDER_GANG_NONE] = "none",
-                                        [RENDER_GANG_VOLCANO] = "volcano",
-                                        [RENDER_GANG_SCHEDULER_PLUGINS] = "scheduler-plugins"};
-    enum render_gang *gang = (enum render_gang *)((char *)target + argument->offset);
-
-    for (size_t i = RENDER_GANG_NONE; i < sizeof names / sizeof names[0]; i++) {
-        if (strcmp(value, names[i]) != 0)
-            continue;
-        *gang = (enum render_gang)i;
-        return 0;
-    }
-    return rk_fail(why, RK_EINVAL,
-                   "'%.40s' is no gang scheduler; give volcano, scheduler-plugins or none", value);
-}
-
 #define AT(field) offsetof(struct submit_options, field)
 
 static const struct argument arguments[] = {
@@ -50,7 +33,7 @@ static const struct argument arguments[] = {
      argument_text, AT(kubeconfig), 0, 0},
     {"--image", "IMAGE", "that brings the agent (the manifest's, or that of this version)",
      argument_text, AT(image), 0, 0},
-    {"--gang", "NAME", "volcano, scheduler-plugins or none, as for `reknit render`", take_gang,
+    {"--gang", "NAME", "volcano, scheduler-plugins or none, as for `reknit render`", argument_gang,
      AT(gang), 0, 0},
     {"--dry-run", NULL, "the server checks everything, and nothing is made", argument_flag,
      AT(dry_run), 0, 0},

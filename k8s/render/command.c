@@ -76,10 +76,8 @@ static json_t *agent_arguments(struct render *render, const struct render_worker
     push_number(build, words, "--listen", settings->port);
     push_option(build, words, "--secret", AGENT_SECRET);
     push_option(build, words, "--run-dir", PATH_RUN "/agent");
-    push_option(build, words, "--log-dir", PATH_RUN "/logs");
-    if (settings->checkpoint_dir != NULL || settings->checkpoint_claim != NULL)
-        push_option(build, words, "--checkpoint-dir",
-                    settings->checkpoint_dir != NULL ? settings->checkpoint_dir : PATH_CHECKPOINTS);
+    if (render_checkpoint_dir(render->job) != NULL)
+        push_option(build, words, "--checkpoint-dir", render_checkpoint_dir(render->job));
     build_word(build, words, settings->program != NULL ? "--" : "--serve");
     if (settings->program != NULL && json_array_extend(words, (json_t *)settings->program) != 0)
         build_made(build, NULL);

@@ -232,12 +232,20 @@ void pod_secret(struct pod *pod, bool coordinator)
     pod_mount(pod, VOLUME_SECRET, PATH_SECRET, NULL, true);
 }
 
+const char *render_checkpoint_dir(const struct mpijob *job)
+{
+    const struct mpijob_settings *settings = &job->settings;
+
+    if (settings->checkpoint_dir == NULL && settings->checkpoint_claim != NULL)
+        return PATH_CHECKPOINTS;
+    return settings->checkpoint_dir;
+}
+
 void pod_checkpoints(struct pod *pod)
 {
     struct build *build = &pod->render->build;
     const struct mpijob_settings *settings = &pod->render->job->settings;
-    const char *path =
-        settings->checkpoint_dir != NULL ? settings->checkpoint_dir : PATH_CHECKPOINTS;
+    const char *path = render_checkpoint_dir(pod->render->job);
     json_t *source;
 
     if (settings->checkpoint_claim == NULL)

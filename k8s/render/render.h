@@ -53,6 +53,8 @@ int render_worker(const struct mpijob *job, const struct render_options *options
  * (NULL: "default").  `gang` adds the right to that scheduler's PodGroups. */
 int render_rbac(const char *namespace, enum render_gang gang, json_t **objects, struct rk_why *why);
 
+/* Where checkpoints are in the pods of the job; NULL: there are none. */
+const char *render_checkpoint_dir(const struct mpijob *job);
 /* How many worker pods a job begins with, spares among them. */
 uint32_t render_worker_count(const struct mpijob *job);
 /* The ticket of the first launch at a place, as the coordinator counts them. */

@@ -5,6 +5,7 @@
 #include "common/log.h"
 #include "launch/arguments.h"
 #include "launch/commands.h"
+#include "launch/gang.h"
 #include "launch/surroundings.h"
 
 #include <errno.h>
@@ -22,24 +23,6 @@
 #define CONTROLLER "reknit.dev/operator"
 #define LEAVE_WITHIN (5 * RK_S)
 #define ALL "all"
-
-static int take_gang(const struct argument *argument, const char *value, void *target,
-                     struct rk_why *why)
-{
-    enum render_gang *gang = (enum render_gang *)((char *)target + argument->offset);
-
-    if (strcmp(value, "volcano") == 0)
-        *gang = RENDER_GANG_VOLCANO;
-    else if (strcmp(value, "scheduler-plugins") == 0)
-        *gang = RENDER_GANG_SCHEDULER_PLUGINS;
-    else if (strcmp(value, "none") == 0)
-        *gang = RENDER_GANG_NONE;
-    else
-        return rk_fail(why, RK_EINVAL,
-                       "'%.40s' is no gang scheduler; give volcano, scheduler-plugins or none",
-                       value);
-    return 0;
-}
 
 static int take_yes(const struct argument *argument, const char *value, void *target,
                     struct rk_why *why)
@@ -61,7 +44,7 @@ static const struct argument arguments[] = {
      "volcano, scheduler-plugins or none: who keeps a job from\n"
      "starting with half of its pods (volcano, where a\n"
      "template's schedulerName is that; else none)",
-     take_gang, AT(plan.gang), 0, 0},
+     argument_gang, AT(plan.gang), 0, 0},
     {"--beside-mpi-operator", NULL,
      "takes only jobs whose managedBy is reknit.dev/operator,\n"
      "and leaves the others to mpi-operator",

@@ -137,7 +137,8 @@ static struct call *new_call(struct shell *shell, const struct pods_action *acti
 static int render_pod(struct shell *shell, const struct pods_action *action, json_t **pod,
                       struct rk_why *why)
 {
-    const struct render_options options = {.namespace = shell->namespace, .job_uid = shell->owner};
+    const struct render_options options = {
+        .namespace = shell->namespace, .gang = shell->given.gang, .job_uid = shell->owner};
     const struct render_worker worker = {action->place, action->ticket, action->n};
 
     return render_worker(shell->job, &options, &worker, pod, why);

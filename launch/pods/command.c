@@ -5,6 +5,7 @@
 #include "k8s/manifest/faults.h"
 #include "launch/arguments.h"
 #include "launch/commands.h"
+#include "launch/gang.h"
 #include "launch/surroundings.h"
 
 #include <errno.h>
@@ -34,6 +35,8 @@ static const struct argument arguments[] = {
      AT(kubeconfig), 0, 0},
     {"--pod-name", "NAME", "of this pod", argument_text, AT(pod_name), 0, 0},
     {"--pod-uid", "UID", "of this pod", argument_text, AT(pod_uid), 0, 0},
+    {"--gang", "NAME", "volcano, scheduler-plugins or none, as for `reknit render`", argument_gang,
+     AT(gang), 0, 0},
     {"--state-dir", "DIR", "what lives as long as this pod (/reknit-run)", argument_text,
      AT(state_dir), 0, 0},
 };
@@ -139,15 +142,16 @@ static void fill_options(struct shell *shell)
     const struct mpijob_settings *settings = &shell->job->settings;
 
     snprintf(shell->workers, sizeof shell->workers, "%u:%u", settings->min_workers,
-             settings->max_workers);
+             shell->job->worker.replicas);
     shell->options = (struct run_options){
         .workers = shell->workers,
+        .most_workers = settings->max_workers,
         .slots = shell->job->slots,
         .shards = settings->shards != 0
                       ? settings->shards
                       : run_options_shards(settings->max_workers * shell->job->slots),
         .backend = settings->backend,
-        .checkpoint_dir = settings->checkpoint_dir,
+        .checkpoint_dir = render_checkpoint_dir(shell->job),
         .checkpoint_interval = settings->checkpoint_interval,
         .keep = settings->keep,
         .max_restarts = settings->max_restarts,

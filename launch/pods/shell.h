@@ -34,6 +34,7 @@ struct shell_options {
     const char *namespace;  /* NULL: the API's own */
     const char *kubeconfig; /* NULL: as in a pod */
     const char *pod_name, *pod_uid;
+    enum render_gang gang;
     const char *state_dir; /* of this pod; what must outlive it is in the cluster */
 };
 

@@ -35,6 +35,7 @@ metadata:
     reknit.dev/program: '{program}'
     reknit.dev/checkpoint-dir: /checkpoints
     reknit.dev/image: agent:1
+    {setting}
 spec:
   runPolicy: {policy}
   mpiReplicaSpecs:
@@ -96,14 +97,15 @@ class PodsCase(Case):
 
     # ---- starting -------------------------------------------------------------------------------
 
-    def objects(self, name, program, workers, policy="{}"):
-        """What `reknit render` makes of a job with this program."""
+    def objects(self, name, program, workers, policy="{}", setting=""):
+        """What `reknit render` makes of a job with this program, and one annotation more."""
         mounts = "volumeMounts: [{name: c, mountPath: /checkpoints}]"
         volumes = f"volumes: [{{name: c, hostPath: {{path: {self.checkpoints}}}}}]"
         path = os.path.join(self.folder, f"{name}.yaml")
         with open(path, "w", encoding="utf-8") as out:
             out.write(MANIFEST.format(name=name, program=json.dumps(program), workers=workers,
-                                      mounts=mounts, volumes=volumes, policy=policy))
+                                      mounts=mounts, volumes=volumes, policy=policy,
+                                      setting=setting))
         return self.rendered(path)
 
     def rendered(self, *arguments):
@@ -112,10 +114,12 @@ class PodsCase(Case):
             stderr=subprocess.DEVNULL))
         return made["items"] if isinstance(made, dict) else made
 
-    def start(self, name, program, workers, policy="{}", kinds=("Job", "Service", "ConfigMap")):
+    def start(self, name, program, workers, policy="{}", kinds=("Job", "Service", "ConfigMap"),
+              setting=""):
         """Creates a job's objects, without its worker pods unless `kinds` says so, and the rights
         of its coordinator."""
-        objects = [o for o in self.objects(name, program, workers, policy) if o["kind"] in kinds]
+        objects = [o for o in self.objects(name, program, workers, policy, setting)
+                   if o["kind"] in kinds]
         for made in self.rendered("--rbac") + objects:
             self.create(PLURALS[made["kind"]], made)
 

@@ -19,8 +19,11 @@ class Pods(PodsCase):
         self.assertEqual("17", record["epochs"])
 
     def test_pods_that_were_there_before_are_taken(self):
-        self.start("early", self.chargpt(40), 2, kinds=("Pod", "Job", "Service", "ConfigMap"))
+        """Of a job that may grow, since the most workers decide about the tickets of the first."""
+        self.start("early", self.chargpt(40), 2, kinds=("Pod", "Job", "Service", "ConfigMap"),
+                   setting="reknit.dev/max-workers: '6'")
         self.assertEqual("Complete", self.ended("early"))
+        self.assertIn("generation 1: 2 ranks", self.launcher_log("early"))
         created = [r for r in self.sim.requests(verb="create", resource="pods")
                    if r["namespace"] == self.space and "reknit/" in r["agent"]]
         self.assertEqual([], created)

@@ -207,6 +207,27 @@ static void test_seven_faults(void **state)
     end(&reading);
 }
 
+/* They stand by for a command that runs again; a program's workers are replaced as it goes on. */
+static void test_spares(void **state)
+{
+    struct reading reading;
+    const struct mpijob *job = begin_job(
+        &reading,
+        "apiVersion: kubeflow.org/v2beta1\nkind: MPIJob\nmetadata:\n  name: a\n  annotations:\n"
+        "    reknit.dev/spares: '2'\nspec:\n" PODS);
+
+    (void)state;
+    assert_int_equal(job->settings.spares, 2);
+    end(&reading);
+    begin(&reading,
+          "apiVersion: kubeflow.org/v2beta1\nkind: MPIJob\nmetadata:\n  name: a\n  annotations:\n"
+          "    reknit.dev/spares: '2'\n    reknit.dev/program: train\nspec:\n" PODS);
+    assert_int_equal(reading.faults.errors, 1);
+    assert_string_equal(reading.faults.fault[0].path, "metadata.annotations[reknit.dev/spares]");
+    assert_int_equal(reading.faults.fault[0].at.line, 6);
+    end(&reading);
+}
+
 static void test_annotations(void **state)
 {
     struct reading reading;
@@ -220,7 +241,7 @@ static void test_annotations(void **state)
         "    reknit.dev/checkpoint-interval: 50steps\n    reknit.dev/keep: '7'\n"
         "    reknit.dev/backend: none\n    reknit.dev/reduction: fast\n"
         "    reknit.dev/shards: '64'\n    reknit.dev/max-restarts: '0'\n"
-        "    reknit.dev/spares: '2'\n    reknit.dev/gather: 1.5s\n    reknit.dev/image: r/i:1\n"
+        "    reknit.dev/gather: 1.5s\n    reknit.dev/image: r/i:1\n"
         "    reknit.dev/port: '99'\n    reknit.dev/cluster-domain: my.net\n"
         "    reknit.dev/worker-command: wrap\nspec:\n" PODS);
     const struct mpijob_settings *s = &job->settings;
@@ -238,7 +259,7 @@ static void test_annotations(void **state)
     assert_string_equal(s->reduction, "fast");
     assert_int_equal(s->shards, 64);
     assert_int_equal(s->max_restarts, 0);
-    assert_int_equal(s->spares, 2);
+    assert_int_equal(s->spares, 0);
     assert_true(s->gather_ns == UINT64_C(1500000000));
     assert_string_equal(s->image, "r/i:1");
     assert_int_equal(s->port, 99);
@@ -498,6 +519,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_fields),
         cmocka_unit_test(test_unknown_fields_are_kept),
         cmocka_unit_test(test_seven_faults),
+        cmocka_unit_test(test_spares),
         cmocka_unit_test(test_annotations),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_length_of_names),

@@ -200,7 +200,7 @@ class Rendering(unittest.TestCase):
         self.assertEqual(objects[0], given[0])
         self.assertEqual(objects[-1], given[-1])
         self.assertEqual([item["kind"] for item in objects],
-                         ["PersistentVolumeClaim", "Job", "Service", "ConfigMap"] + ["Pod"] * 4
+                         ["PersistentVolumeClaim", "Job", "Service", "ConfigMap"] + ["Pod"] * 3
                          + ["ConfigMap"])
 
     def test_manifests_of_others(self):

@@ -19,13 +19,12 @@
 #define WORKER                                                                                  \
     "worker --job pi --group $(REKNIT_POD_UID) --host-name $(REKNIT_POD_NAME) --address "       \
     "$(REKNIT_POD_IP) --ticket 1 --slots 1 --listen 7465 --secret mount:/reknit-secret/worker " \
-    "--run-dir /reknit-run/agent --log-dir /reknit-run/logs"
+    "--run-dir /reknit-run/agent"
 #define AGENT "/reknit/bin/reknit " WORKER " --serve"
 #define QUOTED                                                                              \
     "/reknit/bin/reknit worker --job pi --group '$(REKNIT_POD_UID)' --host-name "           \
     "'$(REKNIT_POD_NAME)' --address '$(REKNIT_POD_IP)' --ticket 1 --slots 1 --listen 7465 " \
-    "--secret mount:/reknit-secret/worker --run-dir /reknit-run/agent --log-dir "           \
-    "/reknit-run/logs --serve"
+    "--secret mount:/reknit-secret/worker --run-dir /reknit-run/agent --serve"
 #define MAIN "spec.template.spec.containers.0"
 
 static const struct render_options plain = {.namespace = NULL};

@@ -44,7 +44,10 @@ static int make_folder(struct agent *agent, struct child *child, uint64_t number
 /* Where mpirun and daemons say what goes wrong. */
 static void log_path(const struct agent *agent, uint32_t job, char path[AGENT_PATH + 64])
 {
-    snprintf(path, AGENT_PATH + 64, "%s/carriers-%u.log", agent->options->log_dir, job);
+    const struct agent_options *options = agent->options;
+
+    snprintf(path, AGENT_PATH + 64, "%s/carriers-%u.log",
+             options->log_dir != NULL ? options->log_dir : options->run_dir, job);
 }
 
 /* -1: nowhere. */

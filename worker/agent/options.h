@@ -20,7 +20,7 @@ struct agent_options {
     const char *interface; /* between carriers: a name or a network; NULL: that of `address` */
     uint32_t slots;
     const char *run_dir;
-    const char *log_dir;
+    const char *log_dir;        /* NULL: output is not kept */
     const char *checkpoint_dir; /* NULL: none */
     int life_fd;                /* -1: none */
     uint64_t orphan_ns;

@@ -250,6 +250,8 @@ static void on_output(struct agent *agent, struct watch *watch, uint32_t events)
 
 static void open_log(struct agent *agent, struct rank *rank)
 {
+    if (agent->options->log_dir == NULL)
+        return;
     snprintf(rank->log_path, sizeof rank->log_path, "%s/rank-%u.gen-%llu.log",
              agent->options->log_dir, rank->name, (unsigned long long)rank->generation);
     rank->log = open(rank->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
