@@ -57,21 +57,24 @@ def program(steps, pace):
             str(pace), "--text", "/shared/text"]
 
 
+def import_agent(test):
+    """Makes the image that brings the agent, once for all tests, and gives it to the nodes."""
+    if not os.path.exists(REKNIT):
+        test.skipTest(f"{REKNIT} is not built")
+    archive = os.path.join(test.cluster.folder, "reknit.tar")
+    if os.path.exists(archive):
+        return
+    subprocess.run([os.path.join(ROOT, "k8s", "image", "build"), "--output", archive, "--tag",
+                    AGENT, "--build", BUILD], check=True, timeout=300)
+    test.cluster.image_import(archive)
+
+
 class RealPods(NodeTest):
     """chargpt with four worker pods, whose digest is that of a laptop."""
 
-    imported = False
-
     def setUp(self):
         super().setUp()
-        if not os.path.exists(REKNIT):
-            self.skipTest(f"{REKNIT} is not built")
-        if not RealPods.imported:
-            archive = os.path.join(self.cluster.folder, "reknit.tar")
-            subprocess.run([os.path.join(ROOT, "k8s", "image", "build"), "--output", archive,
-                            "--tag", AGENT, "--build", BUILD], check=True, timeout=300)
-            self.cluster.image_import(archive)
-            RealPods.imported = True
+        import_agent(self)
         self.shared = os.path.join(self.cluster.folder, self.namespace)
         os.makedirs(os.path.join(self.shared, "checkpoints"))
         with open(TEXT, "rb") as text, open(os.path.join(self.shared, "text"), "wb") as out:
@@ -98,7 +101,8 @@ class RealPods(NodeTest):
 
     def pods(self, name, role):
         label = f"training.kubeflow.org/job-name={name},training.kubeflow.org/job-role={role}"
-        return {p["metadata"]["name"]: p for p in self.get("pods", "-l", label)["items"]}
+        found = self.get("pods", "-l", label) or {"items": []}
+        return {p["metadata"]["name"]: p for p in found["items"]}
 
     def launchers(self, name):
         return [p["metadata"]["name"] for p in self.pods(name, "launcher").values()
