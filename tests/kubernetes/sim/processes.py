@@ -18,7 +18,7 @@ REFRESH = 10.0  # sim seconds from a ConfigMap's change to its files, unless the
 
 
 def claim_addresses():
-    """(what holds the claim, prefix): loopback addresses that no other server here gives to pods."""
+    """(what holds the claim, prefix): loopback addresses that no other server here gives away."""
     for octet in range(64, 192):
         claim = socket.socket(socket.AF_UNIX)
         try:
