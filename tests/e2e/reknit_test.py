@@ -27,6 +27,8 @@ DEADLINE = 180 if SANITIZED else 90  # no job of these tests takes longer; one t
 STATUS_PAUSE = 0.1  # a look is a process of its own, and takes from the job's time
 ENDED = (None, "Z", "X")
 OURS = ("reknit", "rk-", "ompi.", "openmpi-sessions", "pmix", "vader")  # what we make in /tmp
+# Said by the leak check of a thread that ends while it looks.
+THREAD_ENDED = "Unable to get registers from thread"
 
 
 def program(name):
@@ -288,7 +290,8 @@ class JobTest(unittest.TestCase):
         for name in os.listdir(self.folder):
             if name.startswith("sanitizer"):
                 with open(os.path.join(self.folder, name), encoding="utf-8") as f:
-                    self.fail(f.read())
+                    said = [line for line in f if THREAD_ENDED not in line]
+                self.assertEqual(said, [], "a sanitizer's words")
 
     def job(self, *command, name=None, checkpoints=None, prefix=()):
         """Starts `reknit run --name NAME --events FILE [--checkpoint-dir DIR] COMMAND...`."""
