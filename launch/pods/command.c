@@ -23,8 +23,8 @@
 #define HEARTBEAT (100 * RK_MS)
 #define SILENCE RK_S
 #define ORPHAN (600 * RK_S)
-#define LAUNCH_TIMEOUT (UINT64_C(24) * 3600 * RK_S) /* what becomes of a pod is seen, not guessed \
-                                                     */
+/* What becomes of a pod is seen, not guessed. */
+#define LAUNCH_TIMEOUT (UINT64_C(24) * 3600 * RK_S)
 #define LOOPBACK "127.0.0.1"
 
 #define AT(name) offsetof(struct shell_options, name)
