@@ -140,8 +140,10 @@ class OperatorCase(Case):
 
     def launcher(self, name):
         """The Job."""
-        return wait_for(lambda: self.has("jobs", f"{name}-launcher")
-                        and self.get("jobs", f"{name}-launcher"), f"{name}-launcher is there")
+        def look():
+            return next((job for job in self.list("jobs")["items"]
+                         if job["metadata"]["name"] == f"{name}-launcher"), None)
+        return wait_for(look, f"{name}-launcher is there")
 
     def pods(self, name, role=None):
         labels = f"reknit.dev/job={name}"
