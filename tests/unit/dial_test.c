@@ -52,11 +52,16 @@ static void scene_close(struct scene *scene)
     link_close(scene->link, 0);
 }
 
+/* Takes what there is. */
 static bool nothing(struct server *server)
 {
     struct server_input input;
 
-    return server_next(server, &input) == RK_ETIMEDOUT;
+    if (server_next(server, &input) == RK_ETIMEDOUT)
+        return true;
+    if (input.kind == SERVER_MESSAGE)
+        wire_free(input.envelope);
+    return false;
 }
 
 static void expect_hello(struct server *server, uint64_t sender)
