@@ -20,9 +20,10 @@ class Watches(harness.ClientTest):
         self.client = self.probe(self.sim)
 
     def follow(self, **more):
-        """A watch that has its first list."""
+        """A watch that has its first list, and whose stream the server has open."""
         number = self.client.watch(**more)
         self.agree(self.client, number, self.sim)
+        self.in_time(lambda: self.sim.control("state")["watches"].get("configmaps"), "a stream")
         return number
 
     def change(self):
