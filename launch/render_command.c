@@ -88,19 +88,6 @@ static int render_document(const struct render_request *request,
     return rc == 0 ? append(objects, more, why) : rc;
 }
 
-static void print_faults(const char *name, const struct faults *faults)
-{
-    static const struct fault_colours none = {"", "", "", ""};
-
-    for (size_t i = 0; i < faults->count; i++) {
-        fault_print(&faults->fault[i], name, &none, stderr);
-        fputc('\n', stderr);
-    }
-    if (faults->errors + faults->warnings > faults->count)
-        fprintf(stderr, "%s: %zu more are not shown\n", name,
-                faults->errors + faults->warnings - faults->count);
-}
-
 /* Appends what a file comes to; the exit code of what is wrong with it has been told about. */
 static int render_file(const struct render_request *request, const char *path, json_t *objects)
 {
@@ -114,7 +101,7 @@ static int render_file(const struct render_request *request, const char *path, j
     faults_init(&faults);
     rc = mpijob_file_open(path, &faults, &file, &why);
     if (rc == 0) {
-        print_faults(name, &faults);
+        faults_print(&faults, name, &faults_plain, stderr);
         exit_code = faults.errors > 0 ? EXIT_FAULTS : 0;
         for (size_t i = 0; i < file->count && exit_code == 0; i++) {
             rc = render_document(request, &file->document[i], objects, &why);

@@ -300,19 +300,6 @@ static int submit_file(struct submit *submit, const struct mpijob_file *file, in
 
 /* ---- the command ---------------------------------------------------------------------------- */
 
-static void print_faults(const char *name, const struct faults *faults)
-{
-    static const struct fault_colours none = {"", "", "", ""};
-
-    for (size_t i = 0; i < faults->count; i++) {
-        fault_print(&faults->fault[i], name, &none, stderr);
-        fputc('\n', stderr);
-    }
-    if (faults->errors + faults->warnings > faults->count)
-        fprintf(stderr, "%s: %zu more are not shown\n", name,
-                faults->errors + faults->warnings - faults->count);
-}
-
 static int fail(struct submit *submit, int rc, const struct rk_why *why)
 {
     int exit_code;
@@ -360,7 +347,7 @@ static int run_file(struct submit *submit, const char *path)
     faults_init(&faults);
     rc = mpijob_file_open(path, &faults, &file, &why);
     if (rc == 0) {
-        print_faults(name, &faults);
+        faults_print(&faults, name, &faults_plain, stderr);
         if (faults.errors == 0 && file->jobs == 0)
             fprintf(stderr, "%s: there is no MPIJob in it; kubectl applies other objects\n", name);
         else if (faults.errors == 0)

@@ -37,18 +37,6 @@ struct tally {
     size_t files, jobs, others, errors, warnings;
 };
 
-static void print_faults(const char *name, const struct faults *faults,
-                         const struct fault_colours *colours)
-{
-    for (size_t i = 0; i < faults->count; i++) {
-        fault_print(&faults->fault[i], name, colours, stdout);
-        printf("\n");
-    }
-    if (faults->errors + faults->warnings > faults->count)
-        printf("%s: %zu more are not shown\n", name,
-               faults->errors + faults->warnings - faults->count);
-}
-
 static void print_others(const char *name, const struct mpijob_file *file)
 {
     for (size_t i = 0; i < file->count; i++) {
@@ -118,7 +106,7 @@ static int validate_file(const char *path, json_t *list, const struct fault_colo
         if (list != NULL) {
             json_array_append_new(list, file_json(name, file, &faults));
         } else {
-            print_faults(name, &faults, colours);
+            faults_print(&faults, name, colours, stdout);
             print_others(name, file);
         }
         mpijob_file_free(file);

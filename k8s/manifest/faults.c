@@ -152,8 +152,10 @@ const char *path_print(const struct path *path, char *out)
     return out;
 }
 
-void fault_print(const struct fault *fault, const char *file, const struct fault_colours *colours,
-                 FILE *out)
+const struct fault_colours faults_plain = {"", "", "", ""};
+
+static void print(const struct fault *fault, const char *file, const struct fault_colours *colours,
+                  FILE *out)
 {
     bool error = fault->severity == FAULT_ERROR;
 
@@ -167,4 +169,15 @@ void fault_print(const struct fault *fault, const char *file, const struct fault
     fprintf(out, "%s", fault->sentence);
     if (fault->remedy[0] != '\0')
         fprintf(out, "; %s", fault->remedy);
+    fputc('\n', out);
+}
+
+void faults_print(const struct faults *faults, const char *file,
+                  const struct fault_colours *colours, FILE *out)
+{
+    for (size_t i = 0; i < faults->count; i++)
+        print(&faults->fault[i], file, colours, out);
+    if (faults->errors + faults->warnings > faults->count)
+        fprintf(out, "%s: %zu more are not shown\n", file,
+                faults->errors + faults->warnings - faults->count);
 }

@@ -64,12 +64,14 @@ int faults_rc(const struct faults *faults, struct rk_why *why);
  * a field's name has stand in brackets.  Returns `out`, of FAULT_PATH_SIZE bytes. */
 const char *path_print(const struct path *path, char *out);
 
-/* "FILE:LINE:COLUMN: error: PATH: sentence; remedy", without a newline.  `bold`, `red`, `yellow`
- * and `plain` are what colours a terminal, or "". */
+/* What colours a terminal, or "". */
 struct fault_colours {
     const char *bold, *error, *warning, *plain;
 };
-void fault_print(const struct fault *fault, const char *file, const struct fault_colours *colours,
-                 FILE *out);
+extern const struct fault_colours faults_plain; /* none */
+
+/* A line "FILE:LINE:COLUMN: error: PATH: sentence; remedy" for each, and how many are not shown. */
+void faults_print(const struct faults *faults, const char *file,
+                  const struct fault_colours *colours, FILE *out);
 
 #endif

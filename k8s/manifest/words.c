@@ -1,14 +1,11 @@
 /* Words that people typed; see words.h. */
 #include "k8s/manifest/words.h"
 
-#include <ctype.h>
+#include "common/typed.h"
+
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define WORD_MAX 64u
-#define YEAR_S (366.0 * 24 * 3600)
 
 const char *word_show(const char *text, struct word_shown *shown)
 {
@@ -26,39 +23,6 @@ const char *word_show(const char *text, struct word_shown *shown)
     return shown->text;
 }
 
-static size_t least(size_t a, size_t b, size_t c)
-{
-    size_t ab = a < b ? a : b;
-
-    return ab < c ? ab : c;
-}
-
-/* Levenshtein's distance; letters that differ in case only are close, not the same. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[WORD_MAX + 1];
-    size_t a_length = strlen(a);
-    size_t b_length = strlen(b);
-
-    if (a_length > WORD_MAX || b_length > WORD_MAX)
-        return SIZE_MAX;
-    for (size_t j = 0; j <= b_length; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_length; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_length; j++) {
-            bool same = tolower((unsigned char)a[i - 1]) == tolower((unsigned char)b[j - 1]);
-            size_t change = diagonal + (same ? 0 : 1);
-
-            diagonal = row[j];
-            row[j] = least(change, row[j] + 1, row[j - 1] + 1);
-        }
-    }
-    return row[b_length];
-}
-
 const char *word_nearest(const char *word, const char *const *words, size_t count, size_t stride)
 {
     const char *best = NULL;
@@ -66,7 +30,7 @@ const char *word_nearest(const char *word, const char *const *words, size_t coun
 
     for (size_t i = 0; i < count; i++) {
         const char *candidate = *(const char *const *)((const char *)words + i * stride);
-        size_t d = distance(word, candidate);
+        size_t d = typed_distance(word, candidate, true);
 
         if (d < best_distance) {
             best = candidate;
@@ -76,51 +40,24 @@ const char *word_nearest(const char *word, const char *const *words, size_t coun
     return best;
 }
 
-/* Digits with at most one point; returns the text behind them, or NULL when there are none. */
-static const char *read_decimal(const char *text, double *value)
-{
-    double scale = 1;
-    bool point = false;
-    const char *start = text;
-
-    for (*value = 0; (*text >= '0' && *text <= '9') || (*text == '.' && !point); text++) {
-        if (*text == '.') {
-            point = true;
-            continue;
-        }
-        *value = *value * 10 + (*text - '0');
-        if (point)
-            scale *= 10;
-    }
-    *value /= scale;
-    return text - start > (point ? 1 : 0) ? text : NULL;
-}
-
 int word_duration(const char *text, uint64_t *ns, struct rk_why *why)
 {
-    static const struct {
-        const char *name;
-        double seconds;
-    } units[] = {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1},   {"sec", 1},
-                 {"min", 60},  {"m", 60},    {"h", 3600}};
     struct word_shown shown;
-    double value;
-    const char *unit = read_decimal(text, &value);
+    enum typed_time outcome = typed_duration(text, ns);
 
     word_show(text, &shown);
-    if (unit != NULL && *unit == '\0')
+    switch (outcome) {
+    case TYPED_TIME:
+        return 0;
+    case TYPED_NO_UNIT:
         return rk_fail(why, RK_EINVAL, "'%s' has no unit: write it as 100ms, 30s, 10min or 2h",
                        shown.text);
-    for (size_t i = 0; unit != NULL && i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(unit, units[i].name) != 0)
-            continue;
-        if (value * units[i].seconds > YEAR_S)
-            return rk_fail(why, RK_EINVAL, "'%s' is longer than a year", shown.text);
-        *ns = (uint64_t)(value * units[i].seconds * 1e9 + 0.5);
-        return 0;
+    case TYPED_TOO_LONG:
+        return rk_fail(why, RK_EINVAL, "'%s' is longer than a year", shown.text);
+    default:
+        return rk_fail(why, RK_EINVAL, "'%s' is not a time: write it as 100ms, 30s, 10min or 2h",
+                       shown.text);
     }
-    return rk_fail(why, RK_EINVAL, "'%s' is not a time: write it as 100ms, 30s, 10min or 2h",
-                   shown.text);
 }
 
 /* A line being cut. */
