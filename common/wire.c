@@ -58,6 +58,8 @@ static const struct bound bounds[] = {
     {&rk__launcher_hello__descriptor, "ticket", MAX_WORKERS},
     {&rk__launch__descriptor, "ticket", MAX_WORKERS},
     {&rk__launch__descriptor, "place", MAX_WORKERS},
+    {&rk__worker_came__descriptor, "ticket", MAX_WORKERS},
+    {&rk__request__descriptor, "host", 255},
     {&rk__outcome__descriptor, "report_json", 4u << 20},
     {&rk__reply__descriptor, "text", 7u << 20},
     {&rk__event__descriptor, "json", 65536},

@@ -167,6 +167,41 @@ static void scale(struct coordinator *c, uint64_t client, uint64_t workers)
         reply(c, client, 0, "{}");
 }
 
+/* How many workers were told. */
+static uint32_t drain_all(struct coordinator *c, const Rk__Request *request)
+{
+    uint32_t count = 0;
+    struct worker_info *worker;
+    uint32_t cursor = 0;
+
+    while ((worker = id_map_next(&c->workers.by_id, &cursor)) != NULL) {
+        struct core_event event = {.kind = CORE_EV_DRAIN, .now = c->now, .worker = {worker->id}};
+        struct core_worker_view view;
+
+        if ((request->number ? request->number != worker->id
+                             : strcmp(request->host, worker->host_name) != 0) ||
+            !core_worker_find(c->core, event.worker, &view) || view.state == CORE_WORKER_LOST)
+            continue;
+        event.drain.within = request->within_ns;
+        coordinator_feed(c, &event);
+        count++;
+    }
+    return count;
+}
+
+static void drain(struct coordinator *c, uint64_t client, const Rk__Request *request)
+{
+    uint32_t count = c->ended ? 0 : drain_all(c, request);
+
+    if (c->ended)
+        reply_why(c, client, RK_ESTATE, "the job is ending");
+    else if (count == 0)
+        reply_why(c, client, RK_ENOENT,
+                  "no such worker is in the job: see `reknit status` for their ids and hosts");
+    else
+        reply_json(c, client, json_pack("{s:i}", "workers", (int)count));
+}
+
 static void stop(struct coordinator *c, uint64_t client, uint64_t number)
 {
     struct core_event event = {.kind = CORE_EV_STOP, .now = c->now};
@@ -202,6 +237,9 @@ void clients_request(struct coordinator *c, uint64_t client, const Rk__Request *
         break;
     case RK__VERB__VERB_SCALE:
         scale(c, client, request->number);
+        break;
+    case RK__VERB__VERB_DRAIN:
+        drain(c, client, request);
         break;
     case RK__VERB__VERB_STOP:
         stop(c, client, request->number);

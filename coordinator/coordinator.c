@@ -94,10 +94,11 @@ void coordinator_fail(struct coordinator *c, int32_t exit_code, const char *form
 static struct core_config config_of(const struct options *options)
 {
     return (struct core_config){
-        .capacity_workers = 2 * options->max_workers + 64,
+        .capacity_workers = 2 * (options->max_workers + options->spares) + 64,
         .min_workers = options->min_workers,
         .target_workers = options->workers,
         .max_workers = options->max_workers,
+        .spares = options->spares,
         .slots = options->slots,
         .shards = options->shards,
         .mode = strcmp(options->backend, "none") == 0 ? CORE_PROGRAM : CORE_AUTO,

@@ -20,6 +20,14 @@ static void take_positions(struct coordinator *c, const struct core_worker_statu
             rate_take(c, status->rank[slot].position);
 }
 
+/* When it will end is what its launcher knows, if anybody does. */
+static void take_leaving(struct coordinator *c, uint64_t worker)
+{
+    struct core_event event = event_of(c, CORE_EV_DRAIN, worker);
+
+    coordinator_feed(c, &event);
+}
+
 static void take_hello(struct coordinator *c, uint64_t id, uint64_t serial, const Rk__Hello *hello)
 {
     struct core_event event = event_of(c, CORE_EV_HELLO, id);
@@ -59,6 +67,8 @@ static void take_hello(struct coordinator *c, uint64_t id, uint64_t serial, cons
         };
     event.hello.status = &status;
     coordinator_feed(c, &event);
+    if (hello->leaving)
+        take_leaving(c, id);
 }
 
 static void take_heartbeat(struct coordinator *c, struct worker_info *worker, uint64_t serial,
@@ -255,6 +265,10 @@ static void take_from_worker(struct coordinator *c, uint64_t id, const Rk__Envel
     case RK__ENVELOPE__BODY_COMM_FAILED:
         comms_failed(c, id, envelope->comm_failed);
         break;
+    case RK__ENVELOPE__BODY_LEAVING:
+        rk_info("worker on %s will end soon: %s", worker->host_name, envelope->leaving->why);
+        take_leaving(c, id);
+        break;
     case RK__ENVELOPE__BODY_GOODBYE:
         rk_info("worker on %s leaves: %s", worker->host_name, envelope->goodbye->why);
         break;
@@ -276,6 +290,9 @@ static void take_message(struct coordinator *c, const struct server_input *input
         break;
     case RK__ENVELOPE__BODY_LAUNCH_FAILED:
         launches_failed(c, envelope->launch_failed);
+        break;
+    case RK__ENVELOPE__BODY_NOTICE:
+        launches_notice(c, envelope->notice);
         break;
     case RK__ENVELOPE__BODY_DIAL:
         launches_dial(c, envelope->dial->endpoint, envelope->dial->hang_up);

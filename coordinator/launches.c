@@ -12,13 +12,15 @@ void launches_done(struct launches *launches)
     *launches = (struct launches){0};
 }
 
-static void send_launches(struct coordinator *c, uint32_t *ticket, uint32_t *place, size_t count)
+static void send_launches(struct coordinator *c, uint32_t *ticket, uint32_t *place, size_t count,
+                          bool all)
 {
     Rk__Envelope envelope = RK__ENVELOPE__INIT;
     Rk__Launch launch = RK__LAUNCH__INIT;
 
-    if (!c->launches.launcher || count == 0)
+    if (!c->launches.launcher)
         return;
+    launch.all = all;
     launch.ticket = ticket;
     launch.n_ticket = count;
     launch.place = place;
@@ -70,21 +72,13 @@ void launches_start(struct coordinator *c, uint32_t ticket, uint32_t place)
         fail(c, ticket, false);
         return;
     }
-    send_launches(c, &ticket, &place, 1);
+    send_launches(c, &ticket, &place, 1, false);
 }
 
 void launches_came(struct coordinator *c, uint32_t ticket)
 {
     if (ticket)
         forget(&c->launches, ticket);
-}
-
-static bool runs(const Rk__LauncherHello *hello, uint32_t ticket)
-{
-    for (size_t i = 0; i < hello->n_ticket; i++)
-        if (hello->ticket[i] == ticket)
-            return true;
-    return false;
 }
 
 void launches_dial(struct coordinator *c, const char *endpoint, bool hang_up)
@@ -97,7 +91,78 @@ void launches_dial(struct coordinator *c, const char *endpoint, bool hang_up)
         rk_error_log("%s: the worker there cannot take part", why.text);
 }
 
-/* A launcher that came (back) is told again what it does not know of. */
+/* ---- a launcher that came (back) ------------------------------------------------------------- */
+
+static void send_came(struct coordinator *c, uint32_t *ticket, size_t count)
+{
+    Rk__Envelope envelope = RK__ENVELOPE__INIT;
+    Rk__WorkerCame came = RK__WORKER_CAME__INIT;
+
+    if (!c->launches.launcher || count == 0)
+        return;
+    came.ticket = ticket;
+    came.n_ticket = count;
+    envelope.body_case = RK__ENVELOPE__BODY_WORKER_CAME;
+    envelope.worker_came = &came;
+    server_send(c->server, c->launches.launcher, &envelope);
+}
+
+void launches_welcomed(struct coordinator *c, uint64_t worker)
+{
+    struct worker_info *info = workers_find(&c->workers, worker);
+
+    if (info && info->ticket)
+        send_came(c, &info->ticket, 1);
+}
+
+/* Tickets of earlier lives whose workers are still to come, or to come back. */
+static void hear(struct coordinator *c, const Rk__LauncherHello *hello)
+{
+    uint32_t places = c->config.max_workers + c->config.spares;
+    struct core_event event = {.kind = CORE_EV_LAUNCHED, .now = c->now};
+    uint32_t *ticket = calloc(hello->n_ticket + 1, sizeof *ticket);
+
+    if (!ticket || c->launches.heard) {
+        free(ticket);
+        return;
+    }
+    c->launches.heard = true;
+    for (size_t i = 0; i < hello->n_ticket; i++)
+        if (hello->ticket[i] && !workers_by_ticket(&c->workers, hello->ticket[i]) &&
+            remember(&c->launches, hello->ticket[i], (hello->ticket[i] - 1) % places))
+            ticket[event.launched.count++] = hello->ticket[i];
+    event.launched.ticket = ticket;
+    coordinator_feed(c, &event);
+    free(ticket);
+}
+
+/* All that is wanted: those that take part, and those that are to come. */
+static void tell_all(struct coordinator *c)
+{
+    size_t count = c->launches.count;
+    uint32_t *ticket = calloc(c->config.capacity_workers + count + 1, sizeof *ticket);
+    uint32_t *place = calloc(count + 1, sizeof *place);
+    struct core_worker_view view;
+    uint32_t cursor = 0;
+    size_t came = 0;
+
+    if (ticket && place) {
+        while (core_worker_next(c->core, &cursor, &view))
+            if (view.ticket && came < c->config.capacity_workers)
+                ticket[came++] = view.ticket;
+        send_came(c, ticket, came);
+        for (size_t i = 0; i < count; i++) {
+            ticket[i] = c->launches.launch[i].ticket;
+            place[i] = c->launches.launch[i].place;
+        }
+        send_launches(c, ticket, place, count, true);
+    } else {
+        rk_warn("no memory to tell the launcher what it is to run: it goes on as it is");
+    }
+    free(ticket);
+    free(place);
+}
+
 void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__LauncherHello *hello)
 {
     rk_info("launcher connected, pid %d, %zu workers run there", hello->pid, hello->n_ticket);
@@ -106,13 +171,24 @@ void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__Launcher
     server_dial_only(c->server, hello->endpoint, hello->n_endpoint);
     for (size_t i = 0; i < hello->n_endpoint; i++)
         launches_dial(c, hello->endpoint[i], false);
-    for (size_t i = 0; i < c->launches.count; i++) {
-        struct launch *launch = &c->launches.launch[i];
-
-        if (!runs(hello, launch->ticket))
-            send_launches(c, &launch->ticket, &launch->place, 1);
-    }
+    hear(c, hello);
+    tell_all(c);
 }
+
+void launches_notice(struct coordinator *c, const Rk__Notice *notice)
+{
+    struct worker_info *worker = workers_by_ticket(&c->workers, notice->ticket);
+    struct core_event event = {.kind = CORE_EV_DRAIN, .now = c->now};
+
+    if (!worker || c->ended)
+        return;
+    rk_info("worker on %s will end soon: %s", worker->host_name, notice->why);
+    event.worker.value = worker->id;
+    event.drain.within = notice->within_ns;
+    coordinator_feed(c, &event);
+}
+
+/* ---- what the launcher says ------------------------------------------------------------------ */
 
 void launches_gone(struct coordinator *c, const Rk__WorkerGone *gone)
 {

@@ -140,9 +140,16 @@ static void add_fields(const struct coordinator *c, json_t *event, const struct 
         add_started(c, event, action);
         break;
     case CORE_NOTE_WORKER_JOINED:
-        set_integer(event, "place", action->place);
+        if (action->place != UINT32_MAX)
+            set_integer(event, "place", action->place);
+        break;
+    case CORE_NOTE_DRAINED:
         break;
     case CORE_NOTE_WORKER_LOST:
+        if (action->spare)
+            json_object_set_new(event, "spare", json_true());
+        add_loss(event, action);
+        break;
     case CORE_NOTE_RANK_EXITED:
         add_loss(event, action);
         break;

@@ -25,6 +25,7 @@ enum option_id {
     OPT_EVENTS,
     OPT_WORKERS,
     OPT_MAX_WORKERS,
+    OPT_SPARES,
     OPT_SLOTS,
     OPT_SHARDS,
     OPT_BACKEND,
@@ -61,6 +62,7 @@ static const struct option_text {
     {"workers", true, OPT_WORKERS, "N|MIN:MAX   how many workers"},
     {"max-workers", true, OPT_MAX_WORKERS,
      "M           that the job may be scaled to, if not as above"},
+    {"spares", true, OPT_SPARES, "N           workers that wait to take a lost one's place (0)"},
     {"slots", true, OPT_SLOTS, "S           ranks of a worker"},
     {"shards", true, OPT_SHARDS, "V           virtual shards of a batch, a power of two"},
     {"backend", true, OPT_BACKEND, "auto|mpi|nccl|none"},
@@ -252,6 +254,8 @@ static int set_value(struct options *options, enum option_id id, const char *val
         return parse_workers(options, value, why);
     case OPT_MAX_WORKERS:
         return parse_u32("max-workers", value, 1, MAX_WORKERS, &options->scale_to, why);
+    case OPT_SPARES:
+        return parse_u32("spares", value, 0, MAX_WORKERS, &options->spares, why);
     case OPT_SLOTS:
         return parse_u32("slots", value, 1, RK_MAX_SLOTS, &options->slots, why);
     case OPT_SHARDS:

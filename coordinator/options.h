@@ -21,7 +21,8 @@ struct options {
     const char *wire; /* f32 or bf16: of gradients between hosts */
     int listen_fd;
     uint32_t min_workers, workers, max_workers;
-    uint32_t scale_to;    /* --max-workers; 0: none */
+    uint32_t scale_to; /* --max-workers; 0: none */
+    uint32_t spares;
     uint32_t least_epoch; /* 0: the next of the record */
     uint32_t slots, shards, max_restarts, keep;
     uint64_t gather, heartbeat, silence, orphan_timeout; /* ns */

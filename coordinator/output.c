@@ -59,6 +59,8 @@ static void kill_worker(struct coordinator *c, const struct core_action *action)
         return;
     if (action->reason == CORE_REASON_SCALED)
         send_shutdown(c, action->worker.value, "the job goes on with fewer workers");
+    else if (action->reason == CORE_REASON_DRAINED)
+        send_shutdown(c, action->worker.value, "it has handed over");
     else
         output_refuse(c, action->worker.value, RK_EFENCED, "this worker was given up: it must end");
 }
@@ -190,6 +192,7 @@ void output_do(struct coordinator *c, const struct core_action *action)
         break;
     case CORE_DO_WELCOME:
         plan_welcome(c, action->worker.value);
+        launches_welcomed(c, action->worker.value);
         break;
     case CORE_DO_REFUSE:
         refuse(c, action);

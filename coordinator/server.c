@@ -306,11 +306,13 @@ static Rk__Role role_of(const Rk__Envelope *envelope)
     case RK__ENVELOPE__BODY_EXEC_ENDED:
     case RK__ENVELOPE__BODY_EXEC_DATA:
     case RK__ENVELOPE__BODY_EXEC_TAKEN:
+    case RK__ENVELOPE__BODY_LEAVING:
         return RK__ROLE__ROLE_WORKER;
     case RK__ENVELOPE__BODY_LAUNCHER_HELLO:
     case RK__ENVELOPE__BODY_WORKER_GONE:
     case RK__ENVELOPE__BODY_LAUNCH_FAILED:
     case RK__ENVELOPE__BODY_DIAL:
+    case RK__ENVELOPE__BODY_NOTICE:
         return RK__ROLE__ROLE_LAUNCHER;
     case RK__ENVELOPE__BODY_REQUEST:
         return RK__ROLE__ROLE_CLIENT;

@@ -39,6 +39,7 @@ struct launches {
     int32_t supervisor_pid;
     struct launch *launch;
     size_t count, capacity;
+    bool heard; /* what it runs from earlier lives of the coordinator */
 };
 
 /* One launch of carriers: its hosts in the order of the generation that it was made for. */
@@ -175,6 +176,9 @@ void launches_done(struct launches *launches);
 void launches_start(struct coordinator *c, uint32_t ticket, uint32_t place);
 void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__LauncherHello *hello);
 void launches_came(struct coordinator *c, uint32_t ticket);
+/* The worker takes part. */
+void launches_welcomed(struct coordinator *c, uint64_t worker);
+void launches_notice(struct coordinator *c, const Rk__Notice *notice);
 void launches_gone(struct coordinator *c, const Rk__WorkerGone *gone);
 void launches_failed(struct coordinator *c, const Rk__LaunchFailed *failed);
 void launches_dial(struct coordinator *c, const char *endpoint, bool hang_up);

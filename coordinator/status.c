@@ -27,9 +27,13 @@ static const char *rank_state_name(enum core_rank_state state)
     return "?";
 }
 
-static const char *worker_state_name(enum core_member_state state)
+static const char *worker_state_name(const struct core_worker_view *view)
 {
-    switch (state) {
+    if (view->spare)
+        return "spare";
+    if (view->draining)
+        return "draining";
+    switch (view->state) {
     case CORE_WORKER_PRESENT:
         return "present";
     case CORE_WORKER_MEMBER:
@@ -93,7 +97,7 @@ static json_t *worker_json(const struct core_plan *plan, const struct core_worke
     json_object_set_new(object, "id", json_id(view->worker.value));
     set_integer(object, "ticket", view->ticket);
     set_integer(object, "place", view->place);
-    json_object_set_new(object, "state", json_string(worker_state_name(view->state)));
+    json_object_set_new(object, "state", json_string(worker_state_name(view)));
     if (worker) {
         json_object_set_new(object, "host", json_text(worker->host_name));
         json_object_set_new(object, "host_id", json_id(worker->host));

@@ -113,6 +113,9 @@ static int send_request(struct client *client, const struct client_request *requ
     Rk__Request body = RK__REQUEST__INIT;
 
     body.verb = request->verb;
+    if (request->host != NULL)
+        body.host = (char *)(uintptr_t)request->host;
+    body.within_ns = request->within_ns;
     body.number = request->number;
     body.follow = request->follow;
     envelope.body_case = RK__ENVELOPE__BODY_REQUEST;

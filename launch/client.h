@@ -25,6 +25,8 @@ typedef bool client_take(void *who, const char *json);
 struct client_request {
     Rk__Verb verb;
     uint64_t number;
+    const char *host; /* NULL: none */
+    uint64_t within_ns;
     bool follow;
     int wait_ms;       /* between two answers, CLIENT_FOR_EVER while following */
     client_take *take; /* of events; may be NULL */

@@ -7,6 +7,7 @@ int command_status(int argc, char **argv);
 int command_events(int argc, char **argv);
 int command_logs(int argc, char **argv);
 int command_scale(int argc, char **argv);
+int command_drain(int argc, char **argv);
 int command_stop(int argc, char **argv);
 int command_kill(int argc, char **argv);
 int command_bench(int argc, char **argv);

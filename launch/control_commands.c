@@ -1,4 +1,4 @@
-/* Live control of a job: status, events, scale, stop, kill. */
+/* Live control of a job: status, events, scale, drain, stop, kill. */
 #include "common/clock.h"
 #include "launch/arguments.h"
 #include "launch/client.h"
@@ -17,7 +17,12 @@
 struct control_options {
     bool json;
     bool follow;
+    const char *host;
+    uint64_t within;
 };
+
+#define LONGEST_WITHIN (UINT64_C(24) * 3600 * RK_S)
+#define ID_DIGITS 16
 
 #define JOB_ABOUT "JOB may be left out when exactly one job is running."
 
@@ -48,6 +53,22 @@ static const struct command scale_command = {
     .name = "reknit scale",
     .usage = "[JOB] N",
     .about = "Sets the number of workers of a running job.\n" JOB_ABOUT,
+};
+static const struct argument drain_arguments[] = {
+    {"--host", "NAME", "all workers of that host", argument_text,
+     offsetof(struct control_options, host), 0, 0},
+    {"--within", "TIME", "when they will end (30s)", argument_duration,
+     offsetof(struct control_options, within), RK_MS, LONGEST_WITHIN},
+};
+static const struct command drain_command = {
+    .name = "reknit drain",
+    .usage = "[JOB] WORKER | [JOB] --host NAME",
+    .about =
+        "Lets a worker, or those of a host, hand over to others and leave: each works on until\n"
+        "the one launched in its place is ready, or until its time is nearly over.  No step is\n"
+        "lost, no restart spent.  WORKER: its id, as `reknit status` shows it.\n" JOB_ABOUT,
+    .arguments = drain_arguments,
+    .count = 2,
 };
 static const struct command stop_command = {
     .name = "reknit stop",
@@ -139,7 +160,7 @@ static void print_status(const json_t *status)
 
 int command_status(int argc, char **argv)
 {
-    struct control_options options = {false, false};
+    struct control_options options = {.json = false};
     struct client_request request = {.verb = RK__VERB__VERB_STATUS, .wait_ms = CLIENT_WAIT_MS};
     char *text = NULL;
     json_t *status;
@@ -191,7 +212,7 @@ static bool print_event(void *who, const char *text)
 
 int command_events(int argc, char **argv)
 {
-    struct control_options options = {false, false};
+    struct control_options options = {.json = false};
     struct client_request request = {
         .verb = RK__VERB__VERB_EVENTS, .take = print_event, .who = &options};
     int words;
@@ -230,6 +251,44 @@ int command_scale(int argc, char **argv)
     exit_code = ask(&scale_command, words > 1 ? argv[1] : NULL, &request, NULL);
     if (exit_code == 0)
         printf("the job goes to %" PRIu64 " workers\n", request.number);
+    return exit_code;
+}
+
+/* As status shows it: up to 16 hexadecimal digits. */
+static bool worker_id(const char *text, uint64_t *id)
+{
+    size_t length = strspn(text, "0123456789abcdef");
+
+    if (length == 0 || length > ID_DIGITS || text[length] != '\0')
+        return false;
+    *id = strtoull(text, NULL, 16);
+    return *id != 0;
+}
+
+int command_drain(int argc, char **argv)
+{
+    struct control_options options = {.json = false};
+    struct client_request request = {.verb = RK__VERB__VERB_DRAIN, .wait_ms = CLIENT_WAIT_MS};
+    struct rk_why why;
+    int words;
+    int exit_code;
+    bool job;
+
+    if (arguments_take(&drain_command, argc, argv, &options, &words, &exit_code) != 0)
+        return exit_code;
+    job = words > (options.host == NULL);
+    if (words > 2 || (options.host != NULL && words > 1))
+        return too_many(&drain_command, argv[options.host != NULL ? 2 : 3]);
+    if (options.host == NULL && (words == 0 || !worker_id(argv[words], &request.number))) {
+        rk_fail(&why, RK_EINVAL,
+                "which worker?  Give its id, as `reknit status` shows it, or --host NAME");
+        return command_fail(&drain_command, RK_EINVAL, &why);
+    }
+    request.host = options.host;
+    request.within_ns = options.within;
+    exit_code = ask(&drain_command, job ? argv[1] : NULL, &request, NULL);
+    if (exit_code == 0)
+        printf("told: each leaves when another can go on in its place, or its time is over\n");
     return exit_code;
 }
 

@@ -130,6 +130,8 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
     if (options->events != NULL)
         add_text(words, "--events", options->events);
     add_text(words, "--workers", options->workers);
+    if (options->spares != 0)
+        add_number(words, "--spares", "", options->spares);
     add_number(words, "--slots", "", options->slots);
     add_number(words, "--shards", "", options->shards);
     add_text(words, "--backend", options->backend);

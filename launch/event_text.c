@@ -65,7 +65,7 @@ static void append_mebibytes(char *out, size_t size, const json_t *event, const 
 
 bool event_is_loss(const json_t *event)
 {
-    static const char *const harmless[] = {"none", "scaled", "stop", "kill"};
+    static const char *const harmless[] = {"none", "scaled", "drained", "stop", "kill"};
     const char *name = event_name(event);
     const char *reason = json_string_value(json_object_get(event, "reason"));
 
@@ -82,7 +82,11 @@ const char *event_loss_text(const json_t *event, char *out, size_t size)
     int64_t signal = event_integer(event, "signal", 0);
 
     out[0] = '\0';
-    append_field(out, size, event, rank ? "rank " : "worker ", rank ? "rank" : "worker");
+    append_field(out, size, event,
+                 rank                                            ? "rank "
+                 : json_is_true(json_object_get(event, "spare")) ? "spare worker "
+                                                                 : "worker ",
+                 rank ? "rank" : "worker");
     if (out[0] == '\0')
         text_append(out, size, rank ? "a rank" : "a worker");
     append_field(out, size, event, " on ", "host");
@@ -173,6 +177,10 @@ static void other_text(const json_t *event, char *out, size_t size)
         append_field(out, size, event, "worker ", "worker");
         text_append(out, size, " joined");
         append_field(out, size, event, " on ", "host");
+    } else if (strcmp(name, "drained") == 0) {
+        append_field(out, size, event, "worker ", "worker");
+        append_field(out, size, event, " on ", "host");
+        text_append(out, size, " has handed over, and leaves");
     } else if (strcmp(name, "scaled") == 0) {
         text_append(out, size, "scaled");
         append_field(out, size, event, " to workers ", "workers");

@@ -23,6 +23,7 @@ static const struct entry entries[] = {
     {"events", command_events, "what has happened in a running job"},
     {"logs", command_logs, "what the ranks of a job printed"},
     {"scale", command_scale, "change the number of workers"},
+    {"drain", command_drain, "let workers hand over and leave, before their host goes"},
     {"stop", command_stop, "finish the step, write a checkpoint, end the job"},
     {"kill", command_kill, "end a job at once"},
     {"checkpoint", command_checkpoint, "list, show, digest, verify checkpoints"},

@@ -40,6 +40,10 @@ static const struct argument arguments[] = {
      "start N workers and go on with at least one while lost\n"
      "ones are replaced; MIN:MAX holds the job below MIN (1)",
      take_workers, AT(workers), 1, OPTIONS_MAX_WORKERS},
+    {"--spares", "N",
+     "workers that wait beside the job and take the place of a\n"
+     "lost one at once (0)",
+     argument_count, AT(spares), 0, OPTIONS_MAX_WORKERS},
     {"--slots", "S", "ranks of each worker (1)", argument_count, AT(slots), 1, RK_MAX_SLOTS},
     {"--hosts", "FILE|a:4,b:4",
      "one worker on each host named, with so many ranks;\n"
@@ -274,7 +278,7 @@ uint32_t run_options_largest_world(const struct run_options *options)
 
     if (options->hosts.count == 0)
         return options->max_workers * options->slots;
-    for (uint32_t i = 0; i < options->max_workers; i++)
+    for (uint32_t i = 0; i < options->max_workers + options->spares; i++)
         ranks += options->hosts.host[i].slots;
     return ranks;
 }
@@ -319,13 +323,13 @@ static int check_hosts(struct run_options *options, struct rk_why *why)
         return rc;
     if (options->virtual_hosts > 0)
         return rk_fail(why, RK_EINVAL, "--virtual-hosts and --hosts exclude each other");
-    if (options->workers == NULL)
-        options->max_workers = (uint32_t)options->hosts.count;
-    if (options->max_workers > options->hosts.count)
+    if (options->workers == NULL && options->spares < options->hosts.count)
+        options->max_workers = (uint32_t)options->hosts.count - options->spares;
+    if (options->max_workers + options->spares > options->hosts.count)
         return rk_fail(why, RK_EINVAL,
                        "--workers: %u workers do not fit on %zu host entries of one worker each; "
                        "name a host again to put another worker there",
-                       options->max_workers, options->hosts.count);
+                       options->max_workers + options->spares, options->hosts.count);
     for (size_t i = 0; i < options->hosts.count; i++)
         if (options->hosts.host[i].slots > options->slots)
             options->slots = options->hosts.host[i].slots;

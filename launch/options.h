@@ -15,6 +15,7 @@ struct run_options {
     const char *workers; /* as given, or made from the hosts */
     char workers_text[32];
     uint32_t min_workers, max_workers;
+    uint32_t spares;
     uint32_t slots; /* ranks of the largest worker */
     uint32_t shards;
     uint32_t virtual_hosts; /* 0: none */

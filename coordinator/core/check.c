@@ -38,6 +38,10 @@ static const char *check_living(const struct core *core, const struct worker *wo
     if (worker->place != NONE && (core->place[worker->place].state != PLACE_TAKEN ||
                                   &core->worker[core->place[worker->place].worker] != worker))
         return "I6: a place is taken by another worker";
+    if (worker->idle && worker->place != NONE && worker->place < core->target)
+        return "I13: a spare has a place of the job";
+    if (worker->draining && (worker->place != NONE || worker->idle))
+        return "I13: a worker that drains has a place";
     return NULL;
 }
 

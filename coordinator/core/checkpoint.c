@@ -48,12 +48,14 @@ static enum checkpoint_state on_due(struct core *core)
     if (c->committed != CORE_NONE && c->committed > base)
         base = c->committed;
     ahead = (ahead < MARGIN_STEPS ? MARGIN_STEPS : ahead) * c->margin;
-    if (every) /* ranks of quick steps need warning too, but only once they missed one */
+    if (every &&
+        !c->hurried) /* ranks of quick steps need warning too, but only once they missed one */
         step = (base + (c->margin > 1 ? ahead : 0)) / every * every + every;
     else
         step = base + ahead;
     ask(core, step);
     c->tries = 0;
+    c->hurried = false;
     core_emit(core, CORE_DO_SNAPSHOT)->step = step;
     return CHECKPOINT_ASKED;
 }
@@ -86,7 +88,7 @@ static void writers_choose(struct core *core)
             struct worker *worker = &core->worker[i];
             struct host *host = &core->host[worker->host];
 
-            if (host->asked_snapshot != c->request || worker->place == NONE ||
+            if (host->asked_snapshot != c->request || worker->idle ||
                 (host->walk == core->walk && !(pass == 1 && hosts == 1)))
                 continue;
             host->walk = core->walk;
@@ -351,9 +353,20 @@ static bool due(const struct core *core)
         !core->config.checkpoints || program_mode(core) || core->ending || core->stopping ||
         !core->step_seen)
         return false;
+    if (c->hurried)
+        return true;
     if (core->config.checkpoint_interval_steps)
         return core->best_step >= c->skip_until;
     return core->config.checkpoint_interval_ns && core->time >= c->next_due;
+}
+
+void checkpoint_hurry(struct core *core)
+{
+    struct checkpoint *c = &core->checkpoint;
+
+    c->hurried = true;
+    if (c->state == CHECKPOINT_ASKED && core->state == CORE_JOB_RUNNING)
+        c->state = CHECKPOINT_IDLE; /* that step may be too far ahead */
 }
 
 void checkpoint_tick(struct core *core)

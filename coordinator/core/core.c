@@ -27,6 +27,8 @@
  *   I11 The carriers that the plan names serve, no others; what stands by is another launch, and no
  *       launch has a number that was not given.
  *   I12 Carriers that serve are all there, or starting, or broken; no more live than were launched.
+ *   I13 A worker that waits as a spare has no rank and no place below the target; one that drains
+ *       has no place at all.
  */
 #include "coordinator/core/state.h"
 
@@ -89,9 +91,10 @@ static int config_check(const struct core_config *c, const struct core_record *r
     if (c->target_workers < c->min_workers || c->target_workers > c->max_workers)
         return rk_fail(why, RK_EINVAL, "%u workers wanted, but the bounds are %u:%u",
                        c->target_workers, c->min_workers, c->max_workers);
-    if (c->capacity_workers < c->max_workers || c->capacity_workers > UINT32_C(1) << 24)
-        return rk_fail(why, RK_EINVAL, "room for %u workers, but at most %u may come",
-                       c->capacity_workers, c->max_workers);
+    if (c->spares > c->capacity_workers || c->capacity_workers - c->spares < c->max_workers ||
+        c->capacity_workers > UINT32_C(1) << 24)
+        return rk_fail(why, RK_EINVAL, "room for %u workers, but at most %u may come, and %u spare",
+                       c->capacity_workers, c->max_workers, c->spares);
     if (c->slots == 0 || c->slots > RK_MAX_SLOTS || c->max_slots > RK_MAX_SLOTS ||
         (c->max_slots && c->max_slots < c->slots))
         return rk_fail(why, RK_EINVAL, "%u slots cannot be: give 1 to %u", c->slots, RK_MAX_SLOTS);
@@ -158,6 +161,7 @@ int core_new(const struct core_config *config, const struct core_record *record,
     core->fatal_rank = CORE_NO_RANK;
     core->end_step = core->grace = core->ready_since = core->load_until = CORE_NONE;
     core->state = CORE_JOB_GATHERING;
+    core->launches_known = record == NULL;
     checkpoint_init(core);
     if (!core_allocate(core)) {
         core_free(core);
@@ -266,6 +270,9 @@ static void take_event(struct core *core, const struct core_event *event)
     case CORE_EV_LAUNCH_FAILED:
         place_launch_failed(core, event->launch_failed.ticket, event->launch_failed.final);
         break;
+    case CORE_EV_LAUNCHED:
+        places_launched(core, event->launched.ticket, event->launched.count);
+        break;
     case CORE_EV_SCALE:
         scale(core, event->scale.workers);
         break;
@@ -293,6 +300,7 @@ static void take_time(struct core *core, bool tick)
     if (!tick)
         return;
     workers_silent(core);
+    drains_tick(core);
     places_tick(core);
     carriers_tick(core);
     form_tick(core);
@@ -419,6 +427,8 @@ uint64_t core_deadline(const struct core *core)
         return core->now;
     deadline = deadline_places(core);
     deadline = sooner(deadline, deadline_job(core));
+    if (core->state != CORE_JOB_RECOVERING)
+        deadline = sooner(deadline, core->drain_next);
     deadline = sooner(deadline, carriers_deadline(core));
     deadline = sooner(deadline, checkpoint_deadline(core));
     if (core->heard.count)

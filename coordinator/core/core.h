@@ -34,10 +34,11 @@ enum core_mode {
 };
 
 struct core_config {
-    uint32_t capacity_workers; /* most workers known at one time, >= max_workers */
+    uint32_t capacity_workers; /* most workers known at one time, >= max_workers + spares */
     uint32_t min_workers;      /* hold below this */
     uint32_t target_workers;   /* launch up to this; start with it, or after `gather` with min */
     uint32_t max_workers;
+    uint32_t spares;    /* workers beyond the target that wait to take a lost one's place */
     uint32_t slots;     /* ranks of a worker for planning; a hello may say another number */
     uint32_t max_slots; /* most ranks a hello may say; 0: as `slots` */
     uint32_t shards;    /* V */
@@ -75,8 +76,8 @@ struct core_record {
     bool joined;                             /* a rank has joined: the program uses the library */
     uint32_t losses;                         /* noted, not yet in a `recovered` */
     int32_t stop_signal;                     /* that was heard */
-    uint32_t launch_serial;                  /* tickets are 1 + place + max_workers * serial */
-    uint32_t carrier_job;                    /* the newest given */
+    uint32_t launch_serial; /* of tickets: 1 + place + (max_workers + spares) * serial */
+    uint32_t carrier_job;   /* the newest given */
 };
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -130,6 +131,9 @@ enum core_event_kind {
     CORE_EV_CARRIER_LOST,
     CORE_EV_COMM_FAILED,   /* a rank's communicator of `word` failed, and nobody is lost */
     CORE_EV_LAUNCH_FAILED, /* a ticket came to nothing; final: do not try again */
+    CORE_EV_LAUNCHED,      /* to a core that has a record, once: tickets of earlier lives that are
+                              still to come; nothing is launched before it */
+    CORE_EV_DRAIN,         /* `worker` will end soon: it hands over to a successor, and leaves */
     CORE_EV_SCALE,         /* set the target */
     CORE_EV_STOP,          /* finish the step, checkpoint, leave (SIGTERM, `reknit stop`) */
     CORE_EV_KILL,          /* end at once (second Ctrl-C, `reknit kill`) */
@@ -212,6 +216,13 @@ struct core_event {
             bool final;
         } launch_failed;
         struct {
+            const uint32_t *ticket;
+            uint32_t count;
+        } launched;
+        struct {
+            uint64_t within; /* ns to its end; 0: not known */
+        } drain;
+        struct {
             uint32_t workers;
         } scale;
         struct {
@@ -259,6 +270,7 @@ enum core_note { /* names of the events stream, DESIGN section 5 */
                  CORE_NOTE_CHECKPOINT_REJECTED,
                  CORE_NOTE_RECOVERED,
                  CORE_NOTE_SCALED,
+                 CORE_NOTE_DRAINED, /* `worker` has handed over, and is out */
                  CORE_NOTE_JOB_FINISHED,
                  CORE_NOTE_CARRIERS_DELAYED, /* they did not come up `tries` times: `wait` */
 };
@@ -271,6 +283,7 @@ enum core_reason {
     CORE_REASON_SIGNAL,  /* killed by a signal */
     CORE_REASON_STOPPED, /* stood still (SIGSTOP) and was killed */
     CORE_REASON_SCALED,  /* asked to leave */
+    CORE_REASON_DRAINED, /* it was to end soon, and has handed over */
     CORE_REASON_LAUNCH,  /* never came up */
     CORE_REASON_LAYOUT,  /* registered something else than the others */
     CORE_REASON_PROGRAM, /* the program failed for good */
@@ -308,6 +321,7 @@ struct core_action {
     bool in_place;
     enum core_note note;
     enum core_reason reason;
+    bool spare;              /* WORKER_LOST: it had no part in the job yet */
     uint32_t workers, world; /* GENERATION_STARTED, SCALED */
     uint64_t detect, recover, lost_steps;
     uint32_t losses;
@@ -363,7 +377,7 @@ enum core_member_state {
     CORE_WORKER_ABSENT,  /* a free entry */
     CORE_WORKER_PRESENT, /* said hello; its ranks are empty, starting or ready */
     CORE_WORKER_MEMBER,  /* at least one rank is in the generation (being formed or in force) */
-    CORE_WORKER_LEAVING, /* asked to leave (scale): no longer planned with */
+    CORE_WORKER_LEAVING, /* asked to leave (scale, drain): no longer planned with */
     CORE_WORKER_LOST,    /* out; kept until it is fenced */
     CORE_WORKER_COUNT_
 };
@@ -372,6 +386,7 @@ struct core_worker_view {
     struct rk_worker_id worker;
     struct rk_host_id host;
     enum core_member_state state;
+    bool draining, spare; /* it will end soon; it waits to take a place */
     uint32_t place, ticket;
     uint64_t last_heard;
     struct core_worker_status status;

@@ -28,6 +28,7 @@ void form_start(struct core *core)
     core->plan.program = false;
     core->word = rk_word_make(core->epoch, core->generation);
     core->formed_since = core->time;
+    drains_form(core);
     for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i))
         worker_ask(core, &core->worker[i]);
     for (uint32_t i = core->lost.head; i != NONE; i = list_next(&core->lost, i))
@@ -287,11 +288,23 @@ static void plan_make(struct core *core, struct plan *plan)
     plan_note_members(core, plan);
 }
 
-/* Members are members now; whoever was asked to leave and is none of them may go. */
-static void members_go(struct core *core)
+/* Whoever was asked to leave may go.  Before the plan's carriers are looked for: those under a
+ * worker that goes do not serve it. */
+static void members_leave(struct core *core)
 {
     uint32_t next;
 
+    for (uint32_t i = core->heard.head; i != NONE && !core->leave_later; i = next) {
+        const struct worker *worker = &core->worker[i];
+
+        next = list_next(&core->heard, i);
+        if (worker->state == CORE_WORKER_LEAVING)
+            worker_lost(core, i, worker->draining ? CORE_REASON_DRAINED : CORE_REASON_SCALED, 0);
+    }
+}
+
+static void members_go(struct core *core)
+{
     for (uint32_t m = 0; m < core->member_count; m++) {
         struct worker *worker = &core->worker[core->member[m].worker];
         struct rank *rank = &worker->rank[core->member[m].slot];
@@ -299,11 +312,6 @@ static void members_go(struct core *core)
         rank_move(core, worker, core->member[m].slot, RANK_EV_GO);
         rank->round = worker->round = core->round;
         worker->go_again = core->time + core->config.silence;
-    }
-    for (uint32_t i = core->heard.head; i != NONE; i = next) {
-        next = list_next(&core->heard, i);
-        if (core->worker[i].state == CORE_WORKER_LEAVING && !core->leave_later)
-            worker_lost(core, i, CORE_REASON_SCALED, 0);
     }
 }
 
@@ -338,6 +346,7 @@ enum core_job_state form_go(struct core *core)
     struct plan plan;
     uint64_t lost;
 
+    members_leave(core);
     plan_make(core, &plan);
     lost = steps_lost(core, &plan, in_place);
     core->best_step -= lost;

@@ -117,6 +117,10 @@ void load_found(struct core *core, const struct core_event *event)
         return;
     }
     core->checkpoint.committed = event->checkpoints.step;
+    if (load_waits(core)) { /* the newest checkpoint is damaged: a snapshot is newer than the next */
+        core->broken = true;
+        return;
+    }
     choose(core, event->checkpoints.step < MAX_POSITION ? event->checkpoints.step : CORE_NONE);
     if (core->load.state == LOAD_NONE && !core->load.in_host && event->checkpoints.damaged)
         job_fail(core, 65, CORE_REASON_CHECKPOINT, CORE_NO_RANK);

@@ -47,6 +47,7 @@ bool members_init(struct core *core)
     list_init(&core->heard, &core->worker->heard, sizeof *core->worker);
     list_init(&core->lost, &core->worker->heard, sizeof *core->worker);
     list_init(&core->owing, &core->worker->owe, sizeof *core->worker);
+    drain_init(core);
     return true;
 }
 
@@ -249,6 +250,7 @@ static void pay_note(struct core *core, const struct worker *worker, enum core_n
     if (note == CORE_NOTE_WORKER_LOST) {
         action->reason = worker->reason;
         action->detect = worker->detect;
+        action->spare = worker->was_spare;
     }
 }
 
@@ -299,12 +301,14 @@ static void pay_one(struct core *core, uint32_t index)
     } else if (what == OWE_WRITE) {
         checkpoint_write_emit(core, index);
     } else if (what == OWE_LOST) {
-        pay_note(core, worker, CORE_NOTE_WORKER_LOST);
+        pay_note(core, worker,
+                 worker->reason == CORE_REASON_DRAINED ? CORE_NOTE_DRAINED : CORE_NOTE_WORKER_LOST);
     } else {
         struct core_action *action = core_emit(core, CORE_DO_KILL_WORKER);
 
         action->worker = worker->id;
         action->ticket = worker->ticket;
+        action->reason = worker->reason;
     }
 }
 
@@ -330,21 +334,25 @@ void worker_lost(struct core *core, uint32_t index, enum core_reason reason, uin
     struct worker *worker = &core->worker[index];
     uint32_t members = worker->count[CORE_RANK_READY] + worker->count[CORE_RANK_MEMBER];
     uint32_t going = members + worker->count[CORE_RANK_STARTING];
-    bool leaving = worker->state == CORE_WORKER_LEAVING || reason == CORE_REASON_SCALED;
+    bool told = reason == CORE_REASON_SCALED || reason == CORE_REASON_DRAINED;
+    bool leaving = worker->state == CORE_WORKER_LEAVING || worker->draining;
     bool finished = going == 0 && worker->count[CORE_RANK_LEFT] + worker->count[CORE_RANK_DONE];
+    bool idle = worker->idle && going == 0 && !finished; /* else it came from an earlier life */
 
     form_worker_lost(core, worker);
     carriers_worker_lost(core, index);
     ranks_forget(core, worker);
+    drain_worker_lost(core, worker);
     place_leave(core, worker);
     worker_set(core, worker, CORE_WORKER_LOST);
     worker->reason = reason;
     worker->detect = detect;
+    worker->was_spare = idle;
     worker_owe(core, index, OWE_LOST | OWE_KILL);
     worker->owed &= ~(uint32_t)(OWE_START | OWE_WRITE);
     checkpoint_worker_lost(core, worker);
     core->broken = core->broken || (program_mode(core) && going);
-    if (reason == CORE_REASON_SCALED)
+    if (told || idle)
         return;
     core->broken = core->broken || members || finished;
     if (finished)
@@ -470,7 +478,8 @@ static void on_new(struct core *core, uint32_t none, const struct core_event *ev
         refuse_to(core, event->worker, RK_EFULL);
         return;
     }
-    if (!place_take(core, index, event->hello.ticket) || !recover_hello(core, index, event)) {
+    if (!place_take(core, index, event->hello.ticket, !empty_handed(event)) ||
+        !recover_hello(core, index, event)) {
         ranks_forget(core, &core->worker[index]);
         place_leave(core, &core->worker[index]);
         worker_set(core, &core->worker[index], CORE_WORKER_LOST);
@@ -592,6 +601,11 @@ static void on_comm(struct core *core, uint32_t index, const struct core_event *
     core->broken = true;
 }
 
+static void on_drain(struct core *core, uint32_t index, const struct core_event *event)
+{
+    drain_start(core, index, event->drain.within);
+}
+
 static void on_stranger(struct core *core, uint32_t none, const struct core_event *event)
 {
     (void)none;
@@ -623,7 +637,8 @@ struct worker_rule {
     [state][CORE_EV_SHARD_WRITTEN] = RULE("count the part", on_written), \
     [state][CORE_EV_LOADED] = RULE("state is there", on_loaded),         \
     [state][CORE_EV_CARRIER_UP] = RULE("count the carrier", on_carrier), \
-    [state][CORE_EV_CARRIER_LOST] = RULE("new carriers", on_carrier)
+    [state][CORE_EV_CARRIER_LOST] = RULE("new carriers", on_carrier),    \
+    [state][CORE_EV_DRAIN] = RULE("a successor, -> leaving", on_drain)
 
 /* The whole behaviour of a worker as others see it.  An empty cell is a refused event. */
 static const struct worker_rule rules[CORE_WORKER_COUNT_][CORE_EV_COUNT_] = {
@@ -768,6 +783,8 @@ bool core_worker_find(const struct core *core, struct rk_worker_id id,
         .worker = worker->id,
         .host = core->host[worker->host].id,
         .state = worker->state,
+        .draining = worker->draining,
+        .spare = worker->idle,
         .place = worker->place,
         .ticket = worker->ticket,
         .last_heard = worker->last_heard + core->late,

@@ -94,7 +94,7 @@ bool recover_came(const struct core *core)
 {
     if (core->time >= recover_until(core))
         return true;
-    return core->living >= core->target &&
+    return core->living - core->spare.count >= core->target &&
            (core->recover.word == 0 || core->recover.came >= core->recover.members);
 }
 
@@ -121,7 +121,7 @@ static bool intact(const struct core *core)
 static void count_absent(struct core *core)
 {
     uint32_t expected = core->recover.word ? core->recover.members : core->target;
-    uint32_t came = core->recover.word ? core->recover.came : core->living;
+    uint32_t came = core->recover.word ? core->recover.came : core->living - core->spare.count;
 
     core->absent = expected > came ? expected - came : 0;
     for (uint32_t i = 0; i < core->absent; i++)

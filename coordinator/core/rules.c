@@ -18,10 +18,10 @@ static const char *const launch_names[LAUNCH_COUNT_] = {"none", "starting", "up"
 static const char *const launch_events[LAUNCH_EV_COUNT_] = {"given", "all up", "lost",   "late",
                                                             "hole",  "called", "dropped"};
 static const char *const event_names[CORE_EV_COUNT_] = {
-    "tick",          "hello",       "heartbeat",  "closed",       "rank exited",
-    "freeze ack",    "progress",    "snapshot",   "written",      "committed",
-    "loaded",        "checkpoints", "carrier up", "carrier lost", "comm failed",
-    "launch failed", "scale",       "stop",       "kill"};
+    "tick",       "hello",        "heartbeat",   "closed",        "rank exited", "freeze ack",
+    "progress",   "snapshot",     "written",     "committed",     "loaded",      "checkpoints",
+    "carrier up", "carrier lost", "comm failed", "launch failed", "launched",    "drain",
+    "scale",      "stop",         "kill"};
 
 static const char *const action_names[CORE_DO_COUNT_] = {
     "record", "welcome",  "refuse",   "launch", "kill worker", "start ranks", "freeze",
@@ -55,20 +55,28 @@ enum core_job_state core_state(const struct core *core)
 
 const char *core_note_name(enum core_note note)
 {
-    static const char *const names[] = {
-        "job_started",         "worker_joined",      "worker_lost",
-        "rank_exited",         "generation_started", "checkpoint_committed",
-        "checkpoint_rejected", "recovered",          "scaled",
-        "job_finished",        "carriers_delayed"};
+    static const char *const names[] = {"job_started",
+                                        "worker_joined",
+                                        "worker_lost",
+                                        "rank_exited",
+                                        "generation_started",
+                                        "checkpoint_committed",
+                                        "checkpoint_rejected",
+                                        "recovered",
+                                        "scaled",
+                                        "drained",
+                                        "job_finished",
+                                        "carriers_delayed"};
 
     return note < sizeof names / sizeof names[0] ? names[note] : "unknown";
 }
 
 const char *core_reason_name(enum core_reason reason)
 {
-    static const char *const names[] = {
-        "none",   "closed",  "silent", "exit", "signal", "stopped",    "scaled", "launch",
-        "layout", "program", "budget", "stop", "kill",   "checkpoint", "save",   "comm"};
+    static const char *const names[] = {"none",    "closed", "silent",  "exit",   "signal",
+                                        "stopped", "scaled", "drained", "launch", "layout",
+                                        "program", "budget", "stop",    "kill",   "checkpoint",
+                                        "save",    "comm"};
 
     return reason < sizeof names / sizeof names[0] ? names[reason] : "unknown";
 }

@@ -6,6 +6,7 @@
  *   job.c         the job: table                   form.c       freeze, acks, decision, go
  *   plan.c        members and their order          load.c       state when no rank has it
  *   checkpoint.c  checkpoints: table               carriers.c   the MPI proxies
+ *   drain.c       workers that will end soon
  *   budget.c      losses, blame, recovered         recover.c    a new coordinator
  *   finish.c      the end                          record.c     what survives
  *   check.c       the invariants                   rules.c      names and the tables as text */
@@ -92,6 +93,7 @@ struct worker {
     bool ended;              /* LOST: seen dead */
     enum core_reason reason; /* LOST */
     uint64_t detect;         /* LOST */
+    bool was_spare;          /* LOST */
     uint32_t writer;         /* its part of the attempt, NONE */
     bool owed_write;
     uint64_t walk;       /* the last walk that met it */
@@ -100,7 +102,11 @@ struct worker {
     bool owed_replace;   /* how */
     uint64_t owed_exits; /* slots */
     uint32_t order;      /* where it stands in core->order */
-    struct link heard, host_link, owe, spare;
+    bool idle;           /* it stands in the list of spares */
+    bool draining;       /* it will end soon */
+    uint32_t successor;  /* draining: the place that it gave up, NONE: it had none */
+    uint64_t leave_at;   /* draining: core time; it hands over to whoever is there then */
+    struct link heard, host_link, owe, spare, drain;
     uint32_t hash_next;
 };
 
@@ -198,6 +204,7 @@ struct checkpoint {
     uint64_t request;
     uint32_t hosts_taken;
     uint32_t attempt, writers, missing, tries;
+    bool hurried;             /* one is due, whatever the interval */
     uint64_t margin;          /* factor, doubled by a miss */
     uint64_t since, next_due; /* core time */
     uint64_t committed;       /* step, CORE_NONE */
@@ -322,7 +329,13 @@ struct core {
     struct place *place;
     struct bits open; /* EMPTY places below the target */
     struct list launching, cooling, spare;
-    uint32_t closed, taken, launch_serial;
+    uint32_t places;                       /* max_workers, and those of spare workers */
+    uint32_t closed, taken, launch_serial; /* the first two: below the target */
+    bool launches_known;                   /* what is still to come of earlier lives' launches */
+
+    /* drain.c */
+    struct list draining;
+    uint64_t drain_next; /* the earliest leave_at; CORE_NONE: none */
 
     /* form.c, plan.c, load.c */
     struct plan plan;
@@ -438,15 +451,28 @@ bool program_mode(const struct core *core); /* ranks only have their environment
 
 bool places_init(struct core *core);
 void places_done(struct core *core);
-/* Finds a place for a worker that said hello; false: its ticket was given up. */
-bool place_take(struct core *core, uint32_t index, uint32_t ticket);
+/* Finds a place for a worker that said hello, with ranks from an earlier coordinator's life or
+ * without; false: its ticket was given up. */
+bool place_take(struct core *core, uint32_t index, uint32_t ticket, bool history);
 void place_leave(struct core *core, struct worker *worker);
+void places_launched(struct core *core, const uint32_t *ticket, uint32_t count);
 void place_launch_failed(struct core *core, uint32_t ticket, bool final);
 void places_target(struct core *core, uint32_t target);
 void places_tick(struct core *core);
 bool places_wait(const struct core *core); /* an empty place is to be launched into */
 void places_launch(struct core *core);
 bool places_hopeless(const struct core *core);
+
+/* ---- drain.c --------------------------------------------------------------------------------- */
+
+void drain_init(struct core *core);
+void drain_start(struct core *core, uint32_t index, uint64_t within);
+void drain_worker_lost(struct core *core, struct worker *worker);
+/* Whoever has a successor in the generation that is being formed is left out of it. */
+void drains_form(struct core *core);
+/* A program without the library: a successor came into place `p`. */
+void drains_replaced(struct core *core, uint32_t p);
+void drains_tick(struct core *core);
 
 /* ---- job.c ----------------------------------------------------------------------------------- */
 
@@ -493,6 +519,7 @@ bool load_ready(const struct core *core);
 
 void checkpoint_init(struct core *core);
 void checkpoint_tick(struct core *core);
+void checkpoint_hurry(struct core *core); /* one is due now */
 void checkpoint_go(struct core *core);
 void checkpoint_snapshot(struct core *core, uint32_t index, uint64_t step, bool missed);
 void checkpoint_status(struct core *core, uint32_t index);

@@ -140,19 +140,13 @@ static void check_limits(const struct checking *checking, const struct parts *pa
 {
     static const char *const min_name = RESERVED_PREFIX "min-workers";
     static const char *const max_name = RESERVED_PREFIX "max-workers";
-    static const char *const spares_name = RESERVED_PREFIX "spares";
     struct path annotations = {&parts->metadata_path, "annotations", 0};
-    struct path spares_path = {&annotations, spares_name, 0};
     struct path min_path = {&annotations, min_name, 0};
     struct path max_path = {&annotations, max_name, 0};
     uint32_t given = settings->max_workers;
 
     if (settings->max_workers == 0)
         settings->max_workers = parts->workers;
-    if (settings->spares > 0 && settings->program != NULL)
-        schema_error(checking, setting_node(parts, spares_name), &spares_path, "leave it out",
-                     "spares are for jobs that run an mpirun line; of a program's workers a lost "
-                     "one is replaced while the others go on");
     if (parts->workers == 0)
         return;
     if (settings->min_workers > parts->workers)

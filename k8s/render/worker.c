@@ -12,7 +12,7 @@ uint32_t render_worker_count(const struct mpijob *job)
 /* The coordinator counts 1 + place + places * serial, and its first serial is 1. */
 uint32_t render_ticket(const struct mpijob *job, uint32_t place)
 {
-    return 1 + place + job->settings.max_workers;
+    return 1 + place + job->settings.max_workers + job->settings.spares;
 }
 
 static void annotate(struct pod *pod, const struct render_worker *worker)

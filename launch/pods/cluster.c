@@ -260,7 +260,7 @@ static void act(struct shell *shell, const struct pods_action *action)
         tell(shell, action);
         break;
     default:
-        rk_warn("worker %u will end soon: %s", action->ticket, action->text);
+        talk_notice(shell, action);
         break;
     }
 }

@@ -147,6 +147,7 @@ static void fill_options(struct shell *shell)
     shell->options = (struct run_options){
         .workers = shell->workers,
         .most_workers = settings->max_workers,
+        .spares = settings->spares,
         .slots = shell->job->slots,
         .shards = settings->shards != 0
                       ? settings->shards

@@ -140,6 +140,7 @@ void talk_hear(struct shell *shell);
 void talk_close(struct shell *shell);
 void talk_gone(struct shell *shell, const struct pods_action *action);
 void talk_failed(struct shell *shell, const struct pods_action *action);
+void talk_notice(struct shell *shell, const struct pods_action *action);
 void talk_dial(struct shell *shell, uint32_t ticket, const char *address);
 void talk_hang_up(struct shell *shell, uint32_t ticket);
 

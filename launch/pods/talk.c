@@ -115,6 +115,27 @@ static void say_hello(struct shell *shell)
     free(endpoint);
 }
 
+/* A coordinator that started, or that we lost: it tells what it wants, and is told again what it
+ * has to know. */
+static void greet(struct shell *shell)
+{
+    struct pods_event event = {.kind = PODS_EV_COORDINATOR};
+
+    say_hello(shell);
+    cluster_step(shell, &event);
+}
+
+void talk_notice(struct shell *shell, const struct pods_action *action)
+{
+    Rk__Notice notice = RK__NOTICE__INIT;
+
+    notice.ticket = action->ticket;
+    if (action->deadline != PODS_NONE && action->deadline > shell->now)
+        notice.within_ns = action->deadline - shell->now;
+    notice.why = (char *)(uintptr_t)action->text;
+    say(shell, RK__ENVELOPE__BODY_NOTICE, &notice);
+}
+
 /* As waitpid would put it: the coordinator's words about a worker are made from it. */
 static int32_t status_of(const struct pods_action *action)
 {
@@ -147,9 +168,22 @@ void talk_failed(struct shell *shell, const struct pods_action *action)
 
 static void take_launch(struct shell *shell, const Rk__Launch *launch)
 {
+    struct pods_event told = {.kind = PODS_EV_TOLD};
+
     for (size_t i = 0; i < launch->n_ticket && i < launch->n_place; i++) {
         struct pods_event event = {
             .kind = PODS_EV_WANT, .ticket = launch->ticket[i], .place = launch->place[i]};
+
+        cluster_step(shell, &event);
+    }
+    if (launch->all)
+        cluster_step(shell, &told);
+}
+
+static void take_came(struct shell *shell, const Rk__WorkerCame *came)
+{
+    for (size_t i = 0; i < came->n_ticket; i++) {
+        struct pods_event event = {.kind = PODS_EV_LINK, .ticket = came->ticket[i], .up = true};
 
         cluster_step(shell, &event);
     }
@@ -182,6 +216,9 @@ static void take(struct shell *shell, const Rk__Envelope *envelope)
     case RK__ENVELOPE__BODY_LAUNCH:
         take_launch(shell, envelope->launch);
         break;
+    case RK__ENVELOPE__BODY_WORKER_CAME:
+        take_came(shell, envelope->worker_came);
+        break;
     case RK__ENVELOPE__BODY_KILL_WORKER:
         event.ticket = envelope->kill_worker->ticket;
         cluster_step(shell, &event);
@@ -213,7 +250,7 @@ void talk_hear(struct shell *shell)
         wire_free(envelope);
     }
     if (up && !shell->link_was_up)
-        say_hello(shell);
+        greet(shell);
     shell->link_was_up = up;
 }
 

@@ -207,7 +207,6 @@ static void test_seven_faults(void **state)
     end(&reading);
 }
 
-/* They stand by for a command that runs again; a program's workers are replaced as it goes on. */
 static void test_spares(void **state)
 {
     struct reading reading;
@@ -222,9 +221,7 @@ static void test_spares(void **state)
     begin(&reading,
           "apiVersion: kubeflow.org/v2beta1\nkind: MPIJob\nmetadata:\n  name: a\n  annotations:\n"
           "    reknit.dev/spares: '2'\n    reknit.dev/program: train\nspec:\n" PODS);
-    assert_int_equal(reading.faults.errors, 1);
-    assert_string_equal(reading.faults.fault[0].path, "metadata.annotations[reknit.dev/spares]");
-    assert_int_equal(reading.faults.fault[0].at.line, 6);
+    assert_int_equal(reading.faults.errors, 0);
     end(&reading);
 }
 

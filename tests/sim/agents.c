@@ -60,6 +60,14 @@ static void letter_send(struct sim *sim, uint32_t w, struct letter *letter)
     }
 }
 
+static void say_end(struct sim *sim, uint32_t w, uint64_t within)
+{
+    struct letter *letter = letter_new(sim, w, CORE_EV_DRAIN);
+
+    letter->a = within;
+    letter_send(sim, w, letter);
+}
+
 void agent_hello(struct sim *sim, uint32_t w)
 {
     struct worker *worker = &sim->worker[w];
@@ -78,6 +86,19 @@ void agent_hello(struct sim *sim, uint32_t w)
         letter->b = worker->plan->core.stop_at;
     }
     letter_send(sim, w, letter);
+    if (worker->ends_at)
+        say_end(sim, w, worker->ends_at > sim->now ? worker->ends_at - sim->now : 1);
+}
+
+void agent_drain(struct sim *sim, uint32_t w, uint64_t within)
+{
+    struct worker *worker = &sim->worker[w];
+
+    if (!worker->alive || worker->ends_at)
+        return;
+    worker->ends_at = sim->now + within;
+    say_end(sim, w, sim_chance(sim, 0.1) ? 0 : within);
+    sim_push(sim, (struct item){.kind = EV_KILLED, .who = w}, within);
 }
 
 void agent_beat(struct sim *sim, uint32_t w)
@@ -102,11 +123,21 @@ static struct arena *arena_get(struct sim *sim, uint32_t group)
     return arena;
 }
 
+static void launch_came(struct sim *sim, uint32_t ticket)
+{
+    for (uint32_t i = 0; i < sim->coming_count; i++)
+        if (sim->coming[i] == ticket) {
+            sim->coming[i] = sim->coming[--sim->coming_count];
+            return;
+        }
+}
+
 void agent_boot(struct sim *sim, uint32_t place, uint32_t ticket)
 {
     uint32_t w = sim->worker_count;
     struct worker *worker = &sim->worker[w];
 
+    launch_came(sim, ticket);
     if (w == sim->worker_room) {
         sim_fail(sim, "more workers than the simulation has room for");
         return;

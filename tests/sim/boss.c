@@ -9,6 +9,16 @@
 
 static void actions_do(struct sim *sim, const struct core_actions *actions);
 
+static void to_core_later(struct sim *sim, struct letter letter, uint64_t delay)
+{
+    struct letter *copy = sim_alloc(sizeof *copy);
+
+    *copy = letter;
+    sim_push(sim,
+             (struct item){.kind = EV_TO_CORE, .who = UINT32_MAX, .letter = copy, .tag = sim->life},
+             delay);
+}
+
 static double seconds(const struct sim *sim)
 {
     return (double)(sim->now % (1000 * RK_S)) / 1e9;
@@ -88,6 +98,8 @@ void boss_start(struct sim *sim)
         return;
     }
     sim->life++;
+    if (sim->has_durable)
+        to_core_later(sim, (struct letter){.kind = CORE_EV_LAUNCHED}, sim_below(sim, 300 * RK_MS));
     boss_tick(sim, 0);
     for (uint32_t w = 0; w < sim->worker_count; w++)
         if (sim->worker[w].alive && sim->core)
@@ -207,9 +219,26 @@ static void event_fill(const struct letter *letter, struct core_event *event,
     case CORE_EV_LAUNCH_FAILED:
         event->launch_failed.ticket = letter->ticket;
         break;
+    case CORE_EV_DRAIN:
+        event->drain.within = letter->a;
+        break;
     default:
         break;
     }
+}
+
+/* The launcher knows of all that it started; those who said hello are left out by the shell. */
+static void launched(struct sim *sim, struct core_event *event)
+{
+    uint32_t *ticket = sim_alloc((sim->coming_count + sim->worker_count) * sizeof *ticket);
+    struct core_worker_view view;
+
+    memcpy(ticket, sim->coming, sim->coming_count * sizeof *ticket);
+    event->launched.ticket = ticket;
+    event->launched.count = sim->coming_count;
+    for (uint32_t w = 0; w < sim->worker_count; w++)
+        if (sim->worker[w].alive && !core_worker_find(sim->core, sim->worker[w].id, &view))
+            ticket[event->launched.count++] = sim->worker[w].ticket;
 }
 
 void boss_take(struct sim *sim, const struct item *item)
@@ -225,6 +254,8 @@ void boss_take(struct sim *sim, const struct item *item)
     event.serial = item->letter->serial;
     status_fill(sim, item->letter, &status);
     event_fill(item->letter, &event, &status);
+    if (event.kind == CORE_EV_LAUNCHED)
+        launched(sim, &event);
     if (event.kind == CORE_EV_COMMITTED && item->letter->code == 0 && sim->committed_count < 64)
         sim->committed[sim->committed_count++] = item->letter->b;
     boss_step(sim, &event);
@@ -358,14 +389,15 @@ static void fence(struct sim *sim, const struct core_action *action)
     }
 }
 
-static void to_core_later(struct sim *sim, struct letter letter, uint64_t delay)
+static void launch_comes(struct sim *sim, const struct core_action *action)
 {
-    struct letter *copy = sim_alloc(sizeof *copy);
-
-    *copy = letter;
-    sim_push(sim,
-             (struct item){.kind = EV_TO_CORE, .who = UINT32_MAX, .letter = copy, .tag = sim->life},
-             delay);
+    if (sim->coming_count == sim->worker_room) {
+        sim_fail(sim, "more launches than the simulation has room for");
+        return;
+    }
+    sim->coming[sim->coming_count++] = action->ticket;
+    sim_push(sim, (struct item){.kind = EV_BOOT, .who = action->place, .slot = action->ticket},
+             20 * RK_MS + sim_below(sim, 200 * RK_MS));
 }
 
 static void launch(struct sim *sim, const struct core_action *action)
@@ -374,8 +406,7 @@ static void launch(struct sim *sim, const struct core_action *action)
         to_core_later(sim, (struct letter){.kind = CORE_EV_LAUNCH_FAILED, .ticket = action->ticket},
                       10 * RK_MS);
     else
-        sim_push(sim, (struct item){.kind = EV_BOOT, .who = action->place, .slot = action->ticket},
-                 20 * RK_MS + sim_below(sim, 200 * RK_MS));
+        launch_comes(sim, action);
 }
 
 static void find(struct sim *sim)
@@ -391,11 +422,14 @@ static void find(struct sim *sim)
 static void note(struct sim *sim, const struct core_action *action)
 {
     if (action->note == CORE_NOTE_RANK_EXITED ||
-        (action->note == CORE_NOTE_WORKER_LOST && action->reason != CORE_REASON_SCALED)) {
+        (action->note == CORE_NOTE_WORKER_LOST && action->reason != CORE_REASON_SCALED &&
+         !action->spare)) {
         sim->losses_noted++;
         sim->losses_early += !sim->leaving;
     } else if (action->note == CORE_NOTE_RECOVERED) {
         sim->losses_recovered += action->losses;
+    } else if (action->note == CORE_NOTE_DRAINED) {
+        sim->drained++;
     } else if (action->note == CORE_NOTE_CHECKPOINT_COMMITTED) {
         sim->commits++;
     } else if (action->note == CORE_NOTE_JOB_FINISHED) {

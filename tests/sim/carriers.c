@@ -105,7 +105,7 @@ static void come_up(struct sim *sim, struct crew *crew)
         struct crew_carrier *carrier = &crew->carrier[p];
         uint32_t w = worker_of_host(sim, carrier->host);
 
-        if (w == NONE || sim_chance(sim, 0.01))
+        if (w == NONE || sim_chance(sim, 0.02 / crew->size))
             continue;
         carrier->alive = true;
         carrier->worker = w;

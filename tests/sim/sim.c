@@ -134,16 +134,28 @@ static void host_die(struct sim *sim, uint32_t group)
             agent_die(sim, w, sim_chance(sim, 0.3));
 }
 
+/* One worker, or all of a host, will end. */
+static void drain(struct sim *sim, uint32_t victim)
+{
+    bool host = sim_chance(sim, 0.2);
+    uint64_t within = 20 * RK_MS + sim_below(sim, 4 * RK_S);
+
+    for (uint32_t w = 0; w < sim->worker_count; w++)
+        if (w == victim || (host && sim->worker[w].group == sim->worker[victim].group))
+            agent_drain(sim, w, within);
+}
+
 static void fault(struct sim *sim)
 {
     uint64_t kind = sim_below(sim, 100);
     uint32_t w = victim(sim);
-    uint32_t index = kind < 50   ? 0
-                     : kind < 70 ? 1
-                     : kind < 75 ? 2
-                     : kind < 88 ? 3
-                     : kind < 94 ? 4
-                                 : 5;
+    uint32_t index = kind < 46   ? 0
+                     : kind < 64 ? 1
+                     : kind < 69 ? 2
+                     : kind < 80 ? 3
+                     : kind < 86 ? 4
+                     : kind < 90 ? 5
+                                 : 6;
 
     if (w == NONE)
         return;
@@ -158,6 +170,8 @@ static void fault(struct sim *sim)
         sim->worker[w].stalled = sim->now + 50 * RK_MS + sim_below(sim, 2 * RK_S);
     else if (index == 4)
         crews_fault(sim, w);
+    else if (index == 6)
+        drain(sim, w);
     else if (sim->core && !sim->o.no_restarts)
         boss_die(sim);
 }
@@ -237,6 +251,9 @@ static void take(struct sim *sim, const struct item *item)
     case EV_GONE:
         boss_gone(sim, item);
         break;
+    case EV_KILLED:
+        agent_die(sim, item->who, sim_chance(sim, 0.2));
+        break;
     case EV_CREW:
         crew_event(sim, item);
         break;
@@ -250,10 +267,11 @@ static void sim_init(struct sim *sim, const struct options *o)
 {
     *sim = (struct sim){.o = *o, .random = o->seed, .now = 1000 * RK_S, .exit_code = -1};
     sim->config = (struct core_config){
-        .capacity_workers = o->workers * 2 + 64,
+        .capacity_workers = (o->workers + o->spares) * 2 + 64,
         .min_workers = 1,
         .target_workers = o->workers,
         .max_workers = o->workers,
+        .spares = o->spares,
         .slots = o->slots,
         .shards = o->shards,
         .launches = true,
@@ -272,7 +290,8 @@ static void sim_init(struct sim *sim, const struct options *o)
         .program_failures = 3,
     };
     sim->deadline = sim->now + o->seconds * RK_S;
-    sim->worker_room = o->workers * 40 + 4000;
+    sim->worker_room = (o->workers + o->spares) * 40 + 4000;
+    sim->coming = sim_alloc(sim->worker_room * sizeof *sim->coming);
     sim->worker = sim_alloc(sim->worker_room * sizeof *sim->worker);
     sim->group = sim_alloc(o->hosts * sizeof(struct arena *));
 }
@@ -311,11 +330,12 @@ static uint64_t play(const struct options *o, bool print, const char **failure)
     sim_judge(&sim);
     if (print)
         printf("seed %llu: %llu events, %u generations, %u commits, ranks %u workers %u hosts %u "
-               "stalls %u carriers %u killed, %u restarts, %llu losses, exit %d, %.1f s%s%s\n",
+               "stalls %u carriers %u drains %u killed, %u drained, %u restarts, %llu losses, "
+               "exit %d, %.1f s%s%s\n",
                (unsigned long long)o->seed, (unsigned long long)sim.events, sim.generations,
                sim.commits, sim.kills[0], sim.kills[1], sim.kills[2], sim.kills[3], sim.kills[4],
-               sim.restarts, (unsigned long long)sim.losses_noted, sim.exit_code,
-               (double)(sim.now - 1000 * RK_S) / 1e9, sim.failure ? ": " : "",
+               sim.kills[6], sim.drained, sim.restarts, (unsigned long long)sim.losses_noted,
+               sim.exit_code, (double)(sim.now - 1000 * RK_S) / 1e9, sim.failure ? ": " : "",
                sim.failure ? sim.failure : "");
     *failure = sim.failure;
     core_free(sim.core);
@@ -340,6 +360,8 @@ static bool option(struct options *o, uint64_t *seeds, const char *name, const c
         o->hosts = (uint32_t)number;
     else if (strcmp(name, "--slots") == 0)
         o->slots = (uint32_t)number;
+    else if (strcmp(name, "--spares") == 0)
+        o->spares = (uint32_t)number;
     else if (strcmp(name, "--shards") == 0)
         o->shards = (uint32_t)number;
     else if (strcmp(name, "--steps") == 0)
@@ -370,9 +392,10 @@ int main(int argc, char **argv)
 
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 >= argc || !option(&o, &seeds, argv[i], argv[i + 1])) {
-            fprintf(stderr, "usage: sim --workers N --seconds T --seed S [--seeds K] [--hosts H] "
-                            "[--slots S] [--shards V] [--steps N] [--faults PER_SECOND] "
-                            "[--restarts 0|1] [--verbose 1|2]\n");
+            fprintf(stderr,
+                    "usage: sim --workers N --seconds T --seed S [--seeds K] [--hosts H] "
+                    "[--slots S] [--spares N] [--shards V] [--steps N] [--faults PER_SECOND] "
+                    "[--restarts 0|1] [--verbose 1|2]\n");
             return 64;
         }
     }
@@ -385,11 +408,12 @@ int main(int argc, char **argv)
         if (!failure && play(&o, false, &failure) != digest && !failure)
             failure = "two runs of one seed differ";
         if (failure) {
-            printf("FAILED: %s\nreplay: %s --workers %u --hosts %u --slots %u --shards %u "
-                   "--seconds %llu --steps %llu --faults %g --restarts %d --seed %llu\n",
-                   failure, argv[0], o.workers, o.hosts, o.slots, o.shards,
-                   (unsigned long long)o.seconds, (unsigned long long)o.steps, o.faults,
-                   !o.no_restarts, (unsigned long long)o.seed);
+            printf(
+                "FAILED: %s\nreplay: %s --workers %u --hosts %u --slots %u --spares %u --shards %u "
+                "--seconds %llu --steps %llu --faults %g --restarts %d --seed %llu\n",
+                failure, argv[0], o.workers, o.hosts, o.slots, o.spares, o.shards,
+                (unsigned long long)o.seconds, (unsigned long long)o.steps, o.faults,
+                !o.no_restarts, (unsigned long long)o.seed);
             return 1;
         }
     }

@@ -13,7 +13,7 @@
 #define SIM_WORDS (RK_MAX_SHARDS / 64)
 
 struct options {
-    uint32_t workers, hosts, slots, shards;
+    uint32_t workers, hosts, slots, shards, spares;
     uint64_t seconds; /* of faults; afterwards the job must come to its end */
     uint64_t steps;
     uint64_t seed;
@@ -35,6 +35,7 @@ enum kind {
     EV_TICK,
     EV_CORE_UP, /* the coordinator is started again */
     EV_GONE,    /* the launcher saw a worker end */
+    EV_KILLED,  /* the end comes that a worker was told of */
     EV_CREW,    /* carriers come up, or go down */
     EV_STEP,    /* all ranks are ready, if the carriers are */
 };
@@ -105,6 +106,7 @@ struct worker {
     uint32_t ticket, place, group;
     struct arena *arena;
     uint64_t stalled; /* until */
+    uint64_t ends_at; /* it knows that it will; 0: not */
     uint64_t last_sent, serial;
     rk_word frozen;
     struct plan *plan;
@@ -127,6 +129,8 @@ struct sim {
     uint64_t life; /* of the coordinator */
     struct worker *worker;
     uint32_t worker_count, worker_room;
+    uint32_t *coming; /* tickets whose workers have not come up */
+    uint32_t coming_count;
     struct arena **group; /* the arena of each host in use, NULL: none */
     struct arena **arena; /* all ever made */
     uint32_t arena_count, arena_room;
@@ -141,7 +145,7 @@ struct sim {
     bool over, leaving;
     int32_t exit_code;
     uint64_t events, losses_noted, losses_recovered, losses_early;
-    uint32_t kills[8], restarts, generations, commits;
+    uint32_t kills[8], restarts, generations, commits, drained;
     const char *failure;
     uint64_t deadline;
 };
@@ -164,6 +168,7 @@ void agent_beat(struct sim *sim, uint32_t w);
 void agent_hello(struct sim *sim, uint32_t w);
 void agent_take(struct sim *sim, uint32_t w, struct letter *letter);
 void agent_die(struct sim *sim, uint32_t w, bool silent);
+void agent_drain(struct sim *sim, uint32_t w, uint64_t within);
 void rank_die(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal);
 void rank_up(struct sim *sim, const struct item *item);
 void rank_ready(struct sim *sim, const struct item *item);

@@ -74,6 +74,8 @@ static void note_text(const struct core_action *a, char *text, size_t size)
         n += (size_t)snprintf(text + n, size - n, " rank %u", a->rank);
     if (a->reason)
         n += (size_t)snprintf(text + n, size - n, " %s", core_reason_name(a->reason));
+    if (a->spare)
+        n += (size_t)snprintf(text + n, size - n, " spare");
     if (a->note == CORE_NOTE_GENERATION_STARTED)
         snprintf(text + n, size - n, " workers %u world %u", a->workers, a->world);
     else if (a->note == CORE_NOTE_SCALED)
@@ -360,6 +362,7 @@ static void config_take(struct story *story, const struct words *words)
         .min_workers = (uint32_t)number(words, "min", 1),
         .target_workers = (uint32_t)number(words, "workers", 2),
         .max_workers = (uint32_t)number(words, "max", 8),
+        .spares = (uint32_t)number(words, "spares", 0),
         .capacity_workers = (uint32_t)number(words, "capacity", 14),
         .slots = (uint32_t)number(words, "slots", 1),
         .shards = (uint32_t)number(words, "shards", 8),
@@ -535,6 +538,9 @@ static void on_small(struct actor *actor, const struct words *words, struct core
         event->shard_written.code = -(int32_t)number(words, "error", 0);
     } else if (strcmp(verb, "comm_failed") == 0) {
         event->kind = CORE_EV_COMM_FAILED;
+    } else if (strcmp(verb, "drain") == 0) {
+        event->kind = CORE_EV_DRAIN;
+        event->drain.within = number(words, "in", 0) * RK_MS;
     } else {
         event->kind = CORE_EV_LOADED;
         event->word = actor->frozen;
@@ -562,6 +568,13 @@ static bool on_other(const struct words *words, struct core_event *event)
         event->kind = CORE_EV_LAUNCH_FAILED;
         event->launch_failed.ticket = (uint32_t)number(words, "ticket", 0);
         event->launch_failed.final = flag(words, "final");
+    } else if (strcmp(verb, "launched") == 0) {
+        static uint32_t ticket[24];
+
+        event->kind = CORE_EV_LAUNCHED;
+        event->launched.ticket = ticket;
+        for (uint32_t i = 1; i < words->count && words->word[i][0] == 't'; i++)
+            ticket[event->launched.count++] = (uint32_t)strtoull(words->word[i] + 1, NULL, 10);
     } else if (strcmp(verb, "scale") == 0) {
         event->kind = CORE_EV_SCALE;
         event->scale.workers = (uint32_t)number(words, "to", 0);
@@ -585,7 +598,8 @@ static const struct {
              {"close", on_small},          {"step", on_small},
              {"snapshot", on_small},       {"written", on_small},
              {"loaded", on_small},         {"carrier_up", on_carrier},
-             {"carrier_lost", on_carrier}, {"comm_failed", on_small}};
+             {"carrier_lost", on_carrier}, {"comm_failed", on_small},
+             {"drain", on_small}};
 
 /* One event for each worker that the line names. */
 static bool worker_line(struct story *story, const struct words *words)

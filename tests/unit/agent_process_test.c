@@ -251,12 +251,16 @@ static void a_killed_warden_takes_agent_and_ranks_along(void **state)
     stage_wait_dead(family.rank);
 }
 
-static void a_worker_asked_to_leave_says_goodbye(void **state)
+static void a_worker_asked_to_leave_hands_over_and_asked_twice_ends(void **state)
 {
     struct stage *stage = *state;
     struct family family = open_family(stage);
     struct process_facts facts;
 
+    kill(stage->worker[0].warden, SIGTERM);
+    stage_expect(stage, 0, RK__ENVELOPE__BODY_LEAVING);
+    stage_expect(stage, 0, RK__ENVELOPE__BODY_HEARTBEAT); /* it works on */
+    assert_true(process_read(family.rank, &facts));
     kill(stage->worker[0].warden, SIGTERM);
     stage_expect(stage, 0, RK__ENVELOPE__BODY_GOODBYE);
     assert_int_equal(stage_wait(stage, 0), 0);
@@ -334,7 +338,7 @@ int main(int argc, char **argv)
         TEST(a_flood_is_left_out_and_counted),
         TEST(a_killed_agent_leaves_nothing),
         TEST(a_killed_warden_takes_agent_and_ranks_along),
-        TEST(a_worker_asked_to_leave_says_goodbye),
+        TEST(a_worker_asked_to_leave_hands_over_and_asked_twice_ends),
         TEST(a_worker_ends_with_its_supervisor),
         cmocka_unit_test(a_child_may_be_given_fewer_files),
         cmocka_unit_test(bad_options_are_usage_errors),

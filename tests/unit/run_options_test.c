@@ -97,6 +97,12 @@ static void test_hosts(void **state)
     assert_int_equal(options.shards, 16);
     run_options_done(&options);
     refuses("--hosts a,b --workers 3 true", RK_EINVAL, "3 workers do not fit on 2 host entries");
+    assert_int_equal(parse("--hosts a,b,c --spares 1 -- x", &options, NULL), 0);
+    assert_int_equal(options.max_workers, 2);
+    assert_int_equal(options.spares, 1);
+    run_options_done(&options);
+    refuses("--hosts a,b --workers 2 --spares 1 true", RK_EINVAL,
+            "3 workers do not fit on 2 host entries");
     refuses("--hosts a,b --virtual-hosts 2 true", RK_EINVAL, "exclude each other");
     refuses("--hosts a:4,b:x true", RK_EINVAL, "--hosts:1:7: slots: 'x' is not a whole number");
     refuses("--hosts no/such/file true", RK_ENOENT, "no/such/file");
@@ -110,7 +116,7 @@ static void test_unknown_options(void **state)
     refuses("--frobnicate-all true", RK_EINVAL, "unknown option '--frobnicate-all'");
     refuses("--workers", RK_EINVAL, "--workers needs a value");
     refuses("--quiet=yes true", RK_EINVAL, "--quiet takes no value");
-    refuses("--spares 1 true", RK_EINVAL, "unknown option '--spares'");
+    refuses("--spare 1 true", RK_EINVAL, "unknown option '--spare'");
 }
 
 static void test_impossible_counts(void **state)

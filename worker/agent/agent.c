@@ -23,6 +23,7 @@
 #define SILENCE_NS (1 * RK_S)
 #define GIVE_UP_NS (5 * RK_S)
 #define LINGER_MS 500
+#define LEAVE_ALONE_NS (5 * RK_S) /* without a coordinator to hand over to */
 
 int watch_add(struct agent *agent, struct watch *watch, int fd, uint32_t events,
               void (*ready)(struct agent *, struct watch *, uint32_t))
@@ -92,6 +93,8 @@ static bool ended(struct agent *agent)
     return !ranks_alive(agent) && !children_alive(agent);
 }
 
+/* SIGTERM is a notice: whoever sent it gives time to hand over, as a node that is drained does.
+ * Another one, or another signal, is the end. */
 static void on_signal(struct agent *agent, struct watch *watch, uint32_t events)
 {
     struct signalfd_siginfo info;
@@ -99,8 +102,15 @@ static void on_signal(struct agent *agent, struct watch *watch, uint32_t events)
 
     if (read(watch->fd, &info, sizeof info) != (ssize_t)sizeof info)
         return;
+    if (info.ssi_signo == SIGTERM && !agent->leaving && (agent->welcomed || ranks_alive(agent))) {
+        agent->leaving = true;
+        rk_info("worker is asked to end (SIGTERM): it hands over; once more ends it at once");
+        if (agent->welcomed)
+            say_leaving(agent);
+        return;
+    }
     agent->goodbye = true;
-    agent_end(agent, 0, 0, "it was asked to leave (SIGTERM)");
+    agent_end(agent, 0, 0, "it was asked to leave by a signal");
 }
 
 static void on_life(struct agent *agent, struct watch *watch, uint32_t events)
@@ -251,6 +261,8 @@ static void follow_link(struct agent *agent)
     agent->up = up;
     if (!up && agent->now - agent->down_since > agent->orphan_ns)
         agent_end(agent, 69, 0, "no coordinator came back within the orphan timeout");
+    if (!up && agent->leaving && agent->now - agent->down_since > LEAVE_ALONE_NS)
+        agent_end(agent, 0, 0, "it was asked to end, and nobody is there to hand over to");
 }
 
 static void say_what_is_due(struct agent *agent)

@@ -224,6 +224,7 @@ void say_hello(struct agent *agent)
     hello.state_bytes = header->state_bytes;
     hello.group = (uint32_t)strtoul(agent->options->group, NULL, 10);
     hello.batch = layout_batch(agent);
+    hello.leaving = agent->leaving;
     say(agent, RK__ENVELOPE__BODY_HELLO, &hello);
 }
 
@@ -403,6 +404,14 @@ void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, const cha
     failed.rank = rank;
     failed.why = (char *)(uintptr_t)why;
     say(agent, RK__ENVELOPE__BODY_COMM_FAILED, &failed);
+}
+
+void say_leaving(struct agent *agent)
+{
+    Rk__Leaving leaving = RK__LEAVING__INIT;
+
+    leaving.why = (char[]){"it was asked to end (SIGTERM)"};
+    say(agent, RK__ENVELOPE__BODY_LEAVING, &leaving);
 }
 
 void say_goodbye(struct agent *agent, const char *why)

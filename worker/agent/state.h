@@ -205,6 +205,7 @@ struct agent {
 
     enum agent_end end;
     int exit_code;
+    bool leaving;        /* it will be ended soon, and hands over until then */
     bool goodbye;        /* say it when ranks are dead */
     uint64_t kill_at;    /* ending: SIGKILL then */
     uint64_t give_up_at; /* ending: leave what does not die to the warden */
@@ -297,6 +298,7 @@ int say_rsh_request(struct agent *agent, uint64_t request, const char *host, con
 void say_rsh_started(struct agent *agent, uint64_t request, uint64_t to, int code, const char *why);
 void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size);
 void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, const char *why);
+void say_leaving(struct agent *agent);
 void say_goodbye(struct agent *agent, const char *why);
 
 /* freeze.c */

@@ -111,7 +111,7 @@ static void watch_over(struct warden *warden, const sigset_t *signals)
         else if (is_end(warden, number))
             return;
         else if (number == SIGTERM || (number > 0 && !warden->supervised))
-            kill(warden->agent, SIGTERM);
+            kill(warden->agent, number);
     }
 }
 

@@ -23,6 +23,7 @@ found step none
   note generation_started workers 2 world 2
 step w1 w2 to 1
 restart
+launched
 +3000 tick
   record
   launch t17 place 0

@@ -26,6 +26,7 @@ ack w1 w2 w3
   note generation_started workers 3 world 3
 step w1 to 1
 restart
+launched
 hello w1
   welcome w1
 hello w2
