@@ -117,7 +117,7 @@ void load_found(struct core *core, const struct core_event *event)
         return;
     }
     core->checkpoint.committed = event->checkpoints.step;
-    if (load_waits(core)) { /* the newest checkpoint is damaged: a snapshot is newer than the next */
+    if (load_waits(core)) { /* the newest one is damaged, and a snapshot is newer than the next */
         core->broken = true;
         return;
     }
