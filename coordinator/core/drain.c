@@ -95,11 +95,37 @@ static bool succeeded(const struct core *core, const struct worker *worker)
     return !other->idle && other->count[CORE_RANK_EMPTY] + other->count[CORE_RANK_STARTING] == 0;
 }
 
+/* Whether somebody who stays has the state: all members do, once they have made a step. */
+static bool state_stays(const struct core *core)
+{
+    for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i)) {
+        const struct worker *worker = &core->worker[i];
+
+        if (worker->draining || worker->state != CORE_WORKER_MEMBER)
+            continue;
+        for (uint32_t s = 0; s < worker->slots; s++)
+            if (worker->rank[s].state == CORE_RANK_MEMBER &&
+                (worker->rank[s].has_state || core->step_seen))
+                return true;
+    }
+    return false;
+}
+
 void drains_form(struct core *core)
 {
-    for (uint32_t i = core->draining.head; i != NONE; i = list_next(&core->draining, i))
-        if (core->worker[i].state != CORE_WORKER_LEAVING && succeeded(core, &core->worker[i]))
-            worker_set(core, &core->worker[i], CORE_WORKER_LEAVING);
+    bool kept = core->draining.count && state_stays(core);
+
+    core->drain_later = false;
+    for (uint32_t i = core->draining.head; i != NONE; i = list_next(&core->draining, i)) {
+        struct worker *worker = &core->worker[i];
+
+        if (worker->state == CORE_WORKER_LEAVING || !succeeded(core, worker))
+            continue;
+        if (kept)
+            worker_set(core, worker, CORE_WORKER_LEAVING);
+        else
+            core->drain_later = true;
+    }
 }
 
 void drains_replaced(struct core *core, uint32_t p)

@@ -176,7 +176,7 @@ static enum job_event pending_running(const struct core *core)
         return JOB_EV_LEFT;
     if (core->stopping && core->plan.stop_at == CORE_NONE)
         return JOB_EV_STOP;
-    if (core->broken || (core->leave_later && core->step_seen))
+    if (core->broken || ((core->leave_later || core->drain_later) && core->step_seen))
         return JOB_EV_BROKEN;
     if (program_over(core))
         return JOB_EV_OVER;

@@ -71,6 +71,8 @@ def run(*command, **more):
 class PodsCase(Case):
     """One simulated cluster; a folder for checkpoints for each test."""
 
+    more = ""  # of the pods' specs
+
     @classmethod
     def setUpClass(cls):
         cls.scratch = tempfile.mkdtemp(prefix="reknit-cluster-")
@@ -100,7 +102,7 @@ class PodsCase(Case):
     def objects(self, name, program, workers, policy="{}", setting=""):
         """What `reknit render` makes of a job with this program, and one annotation more."""
         mounts = "volumeMounts: [{name: c, mountPath: /checkpoints}]"
-        volumes = f"volumes: [{{name: c, hostPath: {{path: {self.checkpoints}}}}}]"
+        volumes = f"volumes: [{{name: c, hostPath: {{path: {self.checkpoints}}}}}]{self.more}"
         path = os.path.join(self.folder, f"{name}.yaml")
         with open(path, "w", encoding="utf-8") as out:
             out.write(MANIFEST.format(name=name, program=json.dumps(program), workers=workers,
