@@ -23,7 +23,8 @@ class Definitions:
             for item in self.world.store.items(storage):
                 self.world.store.remove(storage, item)
             return
-        for resource in resources.from_definition(change.item.body):
+        for resource in resources.from_definition(change.item.body,
+                                                  self.world.config.minor):
             self.world.registry.add(resource)
         if not change.item.body.get("status"):
             self.establish(change.item)

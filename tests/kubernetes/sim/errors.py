@@ -4,9 +4,11 @@ import json
 FIELD_REASONS = {
     "required": ("FieldValueRequired", "Required value"),
     "invalid": ("FieldValueInvalid", "Invalid value"),
+    "type": ("FieldValueTypeInvalid", "Invalid value"),
     "forbidden": ("FieldValueForbidden", "Forbidden"),
     "unsupported": ("FieldValueNotSupported", "Unsupported value"),
     "too long": ("FieldValueTooLong", "Too long"),
+    "too many": ("FieldValueTooMany", "Too many"),
     "duplicate": ("FieldValueDuplicate", "Duplicate value"),
 }
 
@@ -121,7 +123,7 @@ def cause(kind, field, detail="", value=None):
     """One fault of a field: kind is a key of FIELD_REASONS."""
     reason, title = FIELD_REASONS[kind]
     text = title
-    if kind in ("invalid", "unsupported", "duplicate"):
+    if kind in ("invalid", "type", "unsupported", "duplicate"):
         text += ": " + json.dumps(value)
     if detail:
         text += ": " + detail

@@ -1,8 +1,8 @@
 """Creation, change and deletion of objects, by requests and by controllers alike."""
 import copy
 
-from . import apply, clock, defaults, errors, events, immutable, names, quota, schema, shapes
-from . import store, validation
+from . import apply, clock, defaults, errors, events, immutable, names, quota, rules, schema
+from . import shapes, store, validation
 
 SYSTEM_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
                  "generation", "selfLink", "managedFields", "resourceVersion")
@@ -84,6 +84,8 @@ def create(world, resource, namespace, body, manager=None, dry_run=False):
         schema.fill(resource, body)
         defaults.apply(world, resource, body)
     causes = validation.of_new(resource, body) + schema.causes(resource, body)
+    causes += rules.definition_causes(world, resource, body)
+    causes += rules.causes(world, resource, body, None, causes)
     if causes:
         raise errors.invalid(resource, name, causes)
     if world.store.get(resource.key, body["metadata"].get("namespace", ""), name):
@@ -171,8 +173,10 @@ def update(world, resource, item, body, subresource="", manager=None, dry_run=Fa
     causes = names.of_metadata(resource, after["metadata"]) + schema.causes(resource, after)
     if not subresource:
         causes += immutable.causes(resource, before, after)
+        causes += rules.definition_causes(world, resource, after)
         if resource.key != "events":
             causes += validation.of_body(resource, after)
+    causes += rules.causes(world, resource, after, before, causes)
     if causes:
         raise errors.invalid(resource, before["metadata"]["name"], causes)
     owners = applied if applied is not None else apply.updated(

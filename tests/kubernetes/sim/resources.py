@@ -1,6 +1,8 @@
 """Which resources the server has: names, groups, subresources, and the discovery documents."""
 import dataclasses
 
+from . import rules
+
 VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 
 
@@ -20,6 +22,7 @@ class Resource:
     storage: str = ""  # resources with the same storage are views of the same objects
     scale: tuple = ()  # for a scale subresource: path of spec and of status replicas, of selector
     schema: object = dataclasses.field(default=None, compare=False, hash=False)
+    rules: object = dataclasses.field(default=None, compare=False, hash=False)
 
     @property
     def qualified(self):
@@ -122,19 +125,21 @@ def subresources_of(version):
     return names, paths
 
 
-def from_definition(definition):
-    """The resources that a CustomResourceDefinition adds, one for each served version."""
+def from_definition(definition, minor):
+    """The resources that a CustomResourceDefinition adds to a server, one for each served version.
+    """
     spec = definition["spec"]
     names = spec["names"]
     for version in spec.get("versions", ()):
         if not version.get("served", True):
             continue
         subresources, scale = subresources_of(version)
+        schema = (version.get("schema") or {}).get("openAPIV3Schema")
         yield Resource(
             spec["group"], version["name"], names["plural"], names["kind"],
             spec.get("scope", "Namespaced") == "Namespaced", tuple(names.get("shortNames", ())),
-            subresources, True, True, scale=scale,
-            schema=(version.get("schema") or {}).get("openAPIV3Schema"))
+            subresources, True, True, scale=scale, schema=schema,
+            rules=rules.compiled_schema(schema, minor))
 
 
 class Registry:

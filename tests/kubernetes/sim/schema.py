@@ -1,4 +1,4 @@
-"""Structural schemas of custom resources: unknown fields, defaults, faults of values (no CEL)."""
+"""Structural schemas of custom resources: unknown fields, defaults, faults of values."""
 import re
 
 from .errors import cause
@@ -76,7 +76,7 @@ def type_fault(schema, value, field):
     if isinstance(value, wanted) and not truth:
         return None
     given = next((n for n, t in TYPES.items() if isinstance(value, t)), "null")
-    return cause("invalid", field, f'{field} in body must be of type {schema.get("type")}:'
+    return cause("type", field, f'{field} in body must be of type {schema.get("type")}:'
                  f' "{given}"', given)
 
 
@@ -135,6 +135,9 @@ def check_object(schema, value, field, found):
     """The faults of an object's members."""
     properties = schema.get("properties") or {}
     extra = schema.get("additionalProperties")
+    most = schema.get("maxProperties")
+    if most is not None and len(value) > most:
+        found.append(cause("too many", field, f"{len(value)}: must have at most {most} items"))
     for name in schema.get("required") or ():
         if name not in value:
             found.append(cause("required", f"{field}.{name}".lstrip(".")))
