@@ -98,9 +98,9 @@ void check_container_name(const struct checking *checking, const struct yaml_nod
                           const struct path *path)
 {
     check_label_name(checking, node, path);
-    if (strcmp(json_string_value(node->value), RESERVED_CONTAINER) == 0)
+    if (strcmp(json_string_value(node->value), CONTAINER_NAME) == 0)
         schema_error(checking, node, path, "choose another name",
-                     "'" RESERVED_CONTAINER "' is the name of the container that brings the agent");
+                     "'" CONTAINER_NAME "' is the name of the container that brings the agent");
 }
 
 void check_env_name(const struct checking *checking, const struct yaml_node *node,
@@ -163,9 +163,9 @@ void check_port(const struct checking *checking, const struct yaml_node *node,
 {
     const char *name = schema_text(node, "name");
 
-    if (name != NULL && strcmp(name, RESERVED_CONTAINER) == 0)
+    if (name != NULL && strcmp(name, PORT_NAME) == 0)
         schema_error(checking, node, path, "choose another name",
-                     "'" RESERVED_CONTAINER "' is the name of the port where agents listen");
+                     "'" PORT_NAME "' is the name of the port where agents listen");
 }
 
 void check_mount_path(const struct checking *checking, const struct yaml_node *node,
@@ -288,7 +288,7 @@ static void check_mounts(const struct checking *checking, const struct yaml_node
         const char *name = schema_text(c, "name");
         struct word_shown shown;
 
-        if (name != NULL && strcmp(name, RESERVED_CONFIG) != 0 &&
+        if (name != NULL && strcmp(name, VOLUME_CONFIG) != 0 &&
             json_object_get(volumes, name) == NULL)
             schema_error(checking, yaml_member(c, "name"), &step,
                          "add it to the volumes of this pod template", "there is no volume '%s'",

@@ -3,35 +3,26 @@
 #ifndef RK_K8S_RENDER_NAMES_H
 #define RK_K8S_RENDER_NAMES_H
 
+#include "k8s/manifest/reserved.h"
+
 /* mpi-operator's, which users' tools select by. */
-#define LABEL_OPERATOR "training.kubeflow.org/operator-name"
-#define LABEL_JOB_NAME "training.kubeflow.org/job-name"
-#define LABEL_ROLE "training.kubeflow.org/job-role"
-#define LABEL_INDEX "training.kubeflow.org/replica-index"
+#define LABEL_OPERATOR RESERVED_LABELS "operator-name"
+#define LABEL_JOB_NAME RESERVED_LABELS "job-name"
+#define LABEL_ROLE RESERVED_LABELS "job-role"
+#define LABEL_INDEX RESERVED_LABELS "replica-index"
 #define OPERATOR_NAME "mpi-operator"
 
-#define LABEL_JOB "reknit.dev/job"
-#define ANNOTATION_TICKET "reknit.dev/ticket"
-#define ANNOTATION_PLACE "reknit.dev/place"
-#define ANNOTATION_IMAGE "reknit.dev/image"
+#define LABEL_JOB RESERVED_PREFIX "job"
+#define ANNOTATION_TICKET RESERVED_PREFIX "ticket"
+#define ANNOTATION_PLACE RESERVED_PREFIX "place"
+#define ANNOTATION_IMAGE RESERVED_PREFIX "image"
 
 #define SERVICE_ACCOUNT "reknit"
-#define CONTAINER_NAME "reknit" /* the init container that brings the bundle */
-#define PORT_NAME "reknit"
 
-/* Volumes, and where they are mounted. */
-#define VOLUME_BUNDLE "reknit"
-#define VOLUME_RUN "reknit-run"
-#define VOLUME_SECRET "reknit-secret"
-#define VOLUME_CHECKPOINTS "reknit-checkpoints"
-#define VOLUME_CONFIG "mpi-job-config"
-#define PATH_BUNDLE "/reknit"
-#define PATH_RUN "/reknit-run"
-#define PATH_SECRET "/reknit-secret"
+/* In pods. */
 #define SECRET_KEY "worker" /* what an agent may know; the coordinator's key is another */
 #define AGENT_SECRET "mount:" PATH_SECRET "/" SECRET_KEY
 #define PATH_CHECKPOINTS "/reknit-checkpoints" /* a claim without a directory */
-#define PATH_CONFIG "/etc/mpi"
 #define PATH_HOSTFILE PATH_CONFIG "/hostfile"
 #define PATH_MPIJOB PATH_CONFIG "/mpijob.json"
 #define PATH_SSHD "/usr/sbin/sshd"
