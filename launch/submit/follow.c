@@ -12,12 +12,14 @@
 
 #define TURN RK_S
 
+enum watched { WATCHED_JOB, WATCHED_PODS, WATCHED_EVENTS, WATCHED_KINDS };
+
 struct following {
     struct submit *submit;
     struct progress *progress;
     const char *namespace, *name;
-    struct watch *job, *pods, *events;
-    char trouble[200]; /* the last one told, so that it is told once */
+    struct watch *watch[WATCHED_KINDS]; /* NULL: not open */
+    char trouble[200];                  /* the last one told, so that it is told once */
     struct outcome outcome;
     bool blind; /* events may not be watched, as was told */
 };
@@ -42,7 +44,7 @@ static const char *job_uid(const struct following *following)
 {
     struct store_walk walk = {0};
 
-    return object_uid(store_next(watch_store(following->job), &walk));
+    return object_uid(store_next(watch_store(following->watch[WATCHED_JOB]), &walk));
 }
 
 static void on_pod(void *who, const json_t *object, const json_t *old)
@@ -95,46 +97,44 @@ static void on_no_events(void *who, int code, const char *why)
 
 /* ---- watches -------------------------------------------------------------------------------- */
 
-static int open_job(struct following *following, struct rk_why *why)
+static const struct watched_kind {
+    const char *version, *plural;
+    const char *label, *field; /* one of them is the job's name, with a suffix */
+    const char *suffix;
+    struct watch_events events;
+} kinds[WATCHED_KINDS] = {
+    [WATCHED_JOB] = {.version = "batch/v1",
+                     .plural = "jobs",
+                     .field = "metadata.name",
+                     .suffix = "-launcher",
+                     .events = {NULL, on_job, on_job_gone, NULL, on_trouble}},
+    [WATCHED_PODS] = {.version = "v1",
+                      .plural = "pods",
+                      .label = "reknit.dev/job",
+                      .suffix = "",
+                      .events = {NULL, on_pod, on_pod_gone, NULL, on_trouble}},
+    [WATCHED_EVENTS] = {.version = "v1",
+                        .plural = "events",
+                        .field = "involvedObject.name",
+                        .suffix = "-launcher",
+                        .events = {NULL, on_event, NULL, NULL, on_no_events}},
+};
+
+static int open_watch(struct following *following, enum watched which, struct rk_why *why)
 {
-    char fields[SUBMIT_NAME + 32];
+    const struct watched_kind *kind = &kinds[which];
+    char selector[SUBMIT_NAME + 32];
     struct watch_spec spec = {
-        .path = api_path("batch/v1", following->namespace, "jobs", NULL, NULL),
-        .fields = fields,
-        .events = {NULL, on_job, on_job_gone, NULL, on_trouble},
+        .path = api_path(kind->version, following->namespace, kind->plural, NULL, NULL),
+        .labels = kind->label != NULL ? selector : NULL,
+        .fields = kind->field != NULL ? selector : NULL,
+        .events = kind->events,
         .who = following,
     };
 
-    snprintf(fields, sizeof fields, "metadata.name=%s-launcher", following->name);
-    return watch_open(following->submit->api, &spec, &following->job, why);
-}
-
-static int open_pods(struct following *following, struct rk_why *why)
-{
-    char labels[SUBMIT_NAME + 32];
-    struct watch_spec spec = {
-        .path = api_path("v1", following->namespace, "pods", NULL, NULL),
-        .labels = labels,
-        .events = {NULL, on_pod, on_pod_gone, NULL, on_trouble},
-        .who = following,
-    };
-
-    snprintf(labels, sizeof labels, "reknit.dev/job=%s", following->name);
-    return watch_open(following->submit->api, &spec, &following->pods, why);
-}
-
-static int open_events(struct following *following, struct rk_why *why)
-{
-    char fields[SUBMIT_NAME + 32];
-    struct watch_spec spec = {
-        .path = api_path("v1", following->namespace, "events", NULL, NULL),
-        .fields = fields,
-        .events = {NULL, on_event, NULL, NULL, on_no_events},
-        .who = following,
-    };
-
-    snprintf(fields, sizeof fields, "involvedObject.name=%s-launcher", following->name);
-    return watch_open(following->submit->api, &spec, &following->events, why);
+    snprintf(selector, sizeof selector, "%s=%s%s", kind->label != NULL ? kind->label : kind->field,
+             following->name, kind->suffix);
+    return watch_open(following->submit->api, &spec, &following->watch[which], why);
 }
 
 /* The Job is known before anything is said of pods and Events, which may be of an earlier one. */
@@ -142,13 +142,13 @@ static int open_others(struct following *following, struct rk_why *why)
 {
     int rc = 0;
 
-    if (following->pods != NULL || !watch_is_synced(following->job))
+    if (following->watch[WATCHED_PODS] != NULL || !watch_is_synced(following->watch[WATCHED_JOB]))
         return 0;
-    if (store_count(watch_store(following->job)) == 0)
+    if (store_count(watch_store(following->watch[WATCHED_JOB])) == 0)
         return rk_fail(why, RK_ENOENT, "there is no job %s in namespace %s", following->name,
                        following->namespace);
-    rc = open_pods(following, why);
-    return rc == 0 ? open_events(following, why) : rc;
+    rc = open_watch(following, WATCHED_PODS, why);
+    return rc == 0 ? open_watch(following, WATCHED_EVENTS, why) : rc;
 }
 
 /* ---- turns ---------------------------------------------------------------------------------- */
@@ -168,16 +168,16 @@ static void say_lines(struct following *following)
 
 static void close_blind(struct following *following)
 {
-    if (following->blind)
-        watch_close(following->events);
-    if (following->blind)
-        following->events = NULL;
+    if (!following->blind)
+        return;
+    watch_close(following->watch[WATCHED_EVENTS]);
+    following->watch[WATCHED_EVENTS] = NULL;
     following->blind = false;
 }
 
 static int watch_it(struct following *following, struct rk_why *why)
 {
-    int rc = open_job(following, why);
+    int rc = open_watch(following, WATCHED_JOB, why);
 
     while (rc == 0 && progress_end(following->progress) == PROGRESS_RUNS) {
         rc = submit_turn(following->submit, TURN, why);
@@ -205,7 +205,8 @@ static int tell_end(struct following *following, int *exit_code)
         return 0;
     }
     *exit_code = outcome_tell(submit, following->namespace, following->name,
-                              store_next(watch_store(following->job), &walk), &following->outcome);
+                              store_next(watch_store(following->watch[WATCHED_JOB]), &walk),
+                              &following->outcome);
     return 0;
 }
 
@@ -219,9 +220,8 @@ int follow_job(struct submit *submit, const char *namespace, const char *name, i
 
     if (rc == 0)
         rc = tell_end(&following, exit_code);
-    watch_close(following.events);
-    watch_close(following.pods);
-    watch_close(following.job);
+    for (int which = WATCHED_KINDS - 1; which >= 0; which--)
+        watch_close(following.watch[which]);
     progress_free(following.progress);
     return rc;
 }
