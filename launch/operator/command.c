@@ -1,5 +1,5 @@
-/* `reknit operator`: a coordinator for each MPIJob of a cluster.  See shell.h. */
-#include "launch/operator/shell.h"
+/* `reknit operator`: a coordinator for each MPIJob of a cluster.  See controller.h. */
+#include "launch/operator/controller.h"
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -74,7 +74,7 @@ static const struct command operator_command = {
 
 /* ---- birth ----------------------------------------------------------------------------------- */
 
-static int open_signals(struct shell *shell, struct rk_why *why)
+static int open_signals(struct controller *controller, struct rk_why *why)
 {
     sigset_t set;
 
@@ -84,21 +84,21 @@ static int open_signals(struct shell *shell, struct rk_why *why)
     signal(SIGPIPE, SIG_IGN);
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
         return rk_fail_errno(why, errno, "signals cannot be blocked");
-    shell->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    return shell->signals >= 0 ? 0 : rk_fail_errno(why, errno, "no descriptor for signals");
+    controller->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return controller->signals >= 0 ? 0 : rk_fail_errno(why, errno, "no descriptor for signals");
 }
 
-static int open_api(struct shell *shell, struct rk_why *why)
+static int open_api(struct controller *controller, struct rk_why *why)
 {
     struct api_config config = {0};
     struct api_options options = {.user_agent = USER_AGENT, .seed = surroundings_random()};
-    int rc = shell->given.kubeconfig != NULL
-                 ? api_config_load(shell->given.kubeconfig, NULL, &config, why)
+    int rc = controller->given.kubeconfig != NULL
+                 ? api_config_load(controller->given.kubeconfig, NULL, &config, why)
                  : api_config_in_cluster(surroundings_get("KUBERNETES_SERVICE_HOST"),
                                          surroundings_get("KUBERNETES_SERVICE_PORT"), NULL, &config,
                                          why);
 
-    return rc == 0 ? api_new(&config, &options, &shell->api, why) : rc;
+    return rc == 0 ? api_new(&config, &options, &controller->api, why) : rc;
 }
 
 static void on_event_trouble(void *who, const char *why)
@@ -107,139 +107,140 @@ static void on_event_trouble(void *who, const char *why)
     rk_warn("an Event could not be written: %s", why);
 }
 
-static int open_notices(struct shell *shell, struct rk_why *why)
+static int open_notices(struct controller *controller, struct rk_why *why)
 {
     struct notices_spec spec = {.controller = CONTROLLER,
-                                .instance = shell->identity,
+                                .instance = controller->identity,
                                 .trouble = on_event_trouble,
-                                .who = shell};
+                                .who = controller};
 
-    return notices_open(shell->api, &spec, &shell->notices, why);
+    return notices_open(controller->api, &spec, &controller->notices, why);
 }
 
 /* A name that is not used again, even by the same pod. */
-static void name_self(struct shell *shell)
+static void name_self(struct controller *controller)
 {
     char host[64] = "";
 
     gethostname(host, sizeof host - 1);
-    snprintf(shell->identity, sizeof shell->identity, "%.60s_%016" PRIx64,
+    snprintf(controller->identity, sizeof controller->identity, "%.60s_%016" PRIx64,
              host[0] != '\0' ? host : "operator", surroundings_random());
 }
 
-static int set_up(struct shell *shell, struct rk_why *why)
+static int set_up(struct controller *controller, struct rk_why *why)
 {
-    int rc = open_signals(shell, why);
+    int rc = open_signals(controller, why);
 
-    shell->now = rk_clock_now();
-    shell->wall = rk_clock_wall();
-    name_self(shell);
-    shell->draw.state = surroundings_random();
-    if (shell->given.namespace != NULL && strcmp(shell->given.namespace, ALL) != 0)
-        shell->namespace = shell->given.namespace;
+    controller->now = rk_clock_now();
+    controller->wall = rk_clock_wall();
+    name_self(controller);
+    controller->draw.state = surroundings_random();
+    if (controller->given.namespace != NULL && strcmp(controller->given.namespace, ALL) != 0)
+        controller->namespace = controller->given.namespace;
     if (rc == 0)
-        rc = open_api(shell, why);
+        rc = open_api(controller, why);
     if (rc == 0)
-        rc = gauge_open(shell, why);
+        rc = gauge_open(controller, why);
     if (rc == 0)
-        rc = open_notices(shell, why);
+        rc = open_notices(controller, why);
     if (rc == 0)
-        rc = stock_open(shell, why);
-    return rc == 0 ? lead_open(shell, why) : rc;
+        rc = stock_open(controller, why);
+    return rc == 0 ? lead_open(controller, why) : rc;
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-static int wait_ms(const struct shell *shell)
+static int wait_ms(const struct controller *controller)
 {
-    uint64_t due = timers_due(&shell->timers);
+    uint64_t due = timers_due(&controller->timers);
 
-    if (shell->stopping && shell->stop_at < due)
-        due = shell->stop_at;
+    if (controller->stopping && controller->stop_at < due)
+        due = controller->stop_at;
     if (due == TIMERS_NEVER)
         return -1;
-    if (due <= shell->now)
+    if (due <= controller->now)
         return 0;
-    due = (due - shell->now + RK_MS - 1) / RK_MS;
+    due = (due - controller->now + RK_MS - 1) / RK_MS;
     return due < 1000000 ? (int)due : 1000000;
 }
 
-static void take_signals(struct shell *shell)
+static void take_signals(struct controller *controller)
 {
     struct signalfd_siginfo info;
 
-    while (read(shell->signals, &info, sizeof info) == sizeof info) {
-        if (shell->stopping)
-            shell->gone = true; /* asked twice */
+    while (read(controller->signals, &info, sizeof info) == sizeof info) {
+        if (controller->stopping)
+            controller->gone = true; /* asked twice */
         else
-            lead_leave(shell);
-        shell->stopping = true;
-        shell->stop_at = shell->now + LEAVE_WITHIN;
+            lead_leave(controller);
+        controller->stopping = true;
+        controller->stop_at = controller->now + LEAVE_WITHIN;
     }
 }
 
-static void turn(struct shell *shell)
+static void turn(struct controller *controller)
 {
-    struct pollfd fds[] = {{.fd = shell->signals, .events = POLLIN},
-                           {.fd = api_fd(shell->api), .events = POLLIN},
-                           {.fd = gauge_fd(shell), .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = controller->signals, .events = POLLIN},
+                           {.fd = api_fd(controller->api), .events = POLLIN},
+                           {.fd = gauge_fd(controller), .events = POLLIN}};
 
-    poll(fds, sizeof fds / sizeof fds[0], wait_ms(shell));
-    shell->now = rk_clock_now();
-    shell->wall = rk_clock_wall();
-    take_signals(shell);
-    api_turn(shell->api, shell->now, shell->wall);
-    while (timers_fire(&shell->timers, shell->now))
+    poll(fds, sizeof fds / sizeof fds[0], wait_ms(controller));
+    controller->now = rk_clock_now();
+    controller->wall = rk_clock_wall();
+    take_signals(controller);
+    api_turn(controller->api, controller->now, controller->wall);
+    while (timers_fire(&controller->timers, controller->now))
         ;
-    gauge_turn(shell);
+    gauge_turn(controller);
 }
 
-static bool is_done(const struct shell *shell)
+static bool is_done(const struct controller *controller)
 {
-    return shell->stopping &&
-           ((shell->gone && notices_are_sent(shell->notices)) || shell->now >= shell->stop_at);
+    return controller->stopping && ((controller->gone && notices_are_sent(controller->notices)) ||
+                                    controller->now >= controller->stop_at);
 }
 
-static void clear_up(struct shell *shell)
+static void clear_up(struct controller *controller)
 {
-    desk_close(shell);
-    lead_close(shell);
-    if (shell->notices != NULL)
-        notices_close(shell->notices);
-    stock_close(shell);
-    api_free(shell->api);
-    gauge_close(shell);
-    if (shell->signals >= 0)
-        close(shell->signals);
-    free(shell);
+    desk_close(controller);
+    lead_close(controller);
+    if (controller->notices != NULL)
+        notices_close(controller->notices);
+    stock_close(controller);
+    api_free(controller->api);
+    gauge_close(controller);
+    if (controller->signals >= 0)
+        close(controller->signals);
+    free(controller);
 }
 
 int command_operator(int argc, char **argv)
 {
     struct rk_why why = {"this command takes options only"};
-    struct shell *shell = calloc(1, sizeof *shell);
+    struct controller *controller = calloc(1, sizeof *controller);
     int exit_code = 0;
     int words = 0;
     int rc;
 
-    if (shell == NULL)
+    if (controller == NULL)
         return 69;
     rk_log_init("operator");
-    shell->signals = -1;
-    shell->given.leader_elect = "yes";
-    shell->given.plan.coordinator_role = "reknit-coordinator";
-    if (arguments_take(&operator_command, argc, argv, &shell->given, &words, &exit_code) != 0) {
-        free(shell);
+    controller->signals = -1;
+    controller->given.leader_elect = "yes";
+    controller->given.plan.coordinator_role = "reknit-coordinator";
+    if (arguments_take(&operator_command, argc, argv, &controller->given, &words, &exit_code) !=
+        0) {
+        free(controller);
         return exit_code;
     }
-    if (shell->given.plan.coordinator_role != NULL &&
-        strcmp(shell->given.plan.coordinator_role, "none") == 0)
-        shell->given.plan.coordinator_role = NULL;
-    rc = words == 0 ? set_up(shell, &why) : RK_EINVAL;
-    while (rc == 0 && !is_done(shell))
-        turn(shell);
+    if (controller->given.plan.coordinator_role != NULL &&
+        strcmp(controller->given.plan.coordinator_role, "none") == 0)
+        controller->given.plan.coordinator_role = NULL;
+    rc = words == 0 ? set_up(controller, &why) : RK_EINVAL;
+    while (rc == 0 && !is_done(controller))
+        turn(controller);
     if (rc != 0)
         exit_code = command_fail(&operator_command, rc, &why);
-    clear_up(shell);
+    clear_up(controller);
     return exit_code;
 }

@@ -1,9 +1,9 @@
-/* One job: when it is looked at, what is asked for, what came of it; see shell.h.
+/* One job: when it is looked at, what is asked for, what came of it; see controller.h.
  *
  * While calls of a plan are under way no other plan is made.  A plan whose calls all went well is
  * followed by the next when a watch shows something; one that failed is made anew after a wait that
  * doubles.  What is seen may be older than what was just done: each call can stand that. */
-#include "launch/operator/shell.h"
+#include "launch/operator/controller.h"
 
 #include "common/log.h"
 #include "common/secret.h"
@@ -34,7 +34,7 @@ struct call {
 };
 
 struct desk {
-    struct shell *shell;
+    struct controller *controller;
     char *namespace, *name;
     struct timer timer; /* of the next look */
     uint64_t looked_at;
@@ -61,10 +61,11 @@ static int compare(const void *a, const void *b)
     return order != 0 ? order : strcmp(one->name, other->name);
 }
 
-static struct desk *find(const struct shell *shell, const char *namespace, const char *name)
+static struct desk *find(const struct controller *controller, const char *namespace,
+                         const char *name)
 {
     struct desk key = {.namespace = (char *)(uintptr_t) namespace, .name = (char *)(uintptr_t)name};
-    struct desk **found = tfind(&key, (void *const *)&shell->desks, compare);
+    struct desk **found = tfind(&key, (void *const *)&controller->desks, compare);
 
     return found != NULL ? *found : NULL;
 }
@@ -80,26 +81,26 @@ static void free_desk(struct desk *desk)
         write_cancel(call->write);
         free(call);
     }
-    timers_stop(&desk->shell->timers, &desk->timer);
+    timers_stop(&desk->controller->timers, &desk->timer);
     json_decref(desk->mpijob);
     free(desk->namespace);
     free(desk->name);
     free(desk);
 }
 
-static struct desk *new_desk(struct shell *shell, const char *namespace, const char *name)
+static struct desk *new_desk(struct controller *controller, const char *namespace, const char *name)
 {
     struct desk *desk = calloc(1, sizeof *desk);
 
     if (desk == NULL)
         return NULL;
-    desk->shell = shell;
+    desk->controller = controller;
     desk->namespace = strdup(namespace);
     desk->name = strdup(name);
     desk->timer = (struct timer){.fire = look, .who = desk};
     desk->backoff = (struct backoff){.first = WAIT_FIRST, .most = WAIT_MOST, .healthy = WAIT_MOST};
     if (desk->namespace != NULL && desk->name != NULL &&
-        tsearch(desk, &shell->desks, compare) != NULL)
+        tsearch(desk, &controller->desks, compare) != NULL)
         return desk;
     free_desk(desk);
     return NULL;
@@ -109,8 +110,9 @@ static struct desk *new_desk(struct shell *shell, const char *namespace, const c
 
 static void look_at(struct desk *desk, uint64_t due)
 {
-    if (desk->shell->leads && desk->calls == NULL && (!desk->timer.set || due < desk->timer.due))
-        timers_set(&desk->shell->timers, &desk->timer, due);
+    if (desk->controller->leads && desk->calls == NULL &&
+        (!desk->timer.set || due < desk->timer.due))
+        timers_set(&desk->controller->timers, &desk->timer, due);
 }
 
 static void touch(struct desk *desk)
@@ -119,17 +121,17 @@ static void touch(struct desk *desk)
 
     desk->changed = true;
     if (!desk->failed)
-        look_at(desk, due > desk->shell->now ? due : desk->shell->now);
+        look_at(desk, due > desk->controller->now ? due : desk->controller->now);
 }
 
-void desk_touch(struct shell *shell, const char *namespace, const char *name)
+void desk_touch(struct controller *controller, const char *namespace, const char *name)
 {
-    struct desk *desk = find(shell, namespace, name);
+    struct desk *desk = find(controller, namespace, name);
     struct plan_seen seen;
 
-    if (desk == NULL && stock_look(shell, namespace, name, &seen) &&
-        plan_takes(&shell->given.plan, seen.mpijob)) {
-        desk = new_desk(shell, namespace, name);
+    if (desk == NULL && stock_look(controller, namespace, name, &seen) &&
+        plan_takes(&controller->given.plan, seen.mpijob)) {
+        desk = new_desk(controller, namespace, name);
         if (desk == NULL)
             rk_error_log("no memory for job %s/%s: it is looked at later", namespace, name);
     }
@@ -137,23 +139,24 @@ void desk_touch(struct shell *shell, const char *namespace, const char *name)
         touch(desk);
 }
 
-void desk_drop(struct shell *shell, const char *namespace, const char *name)
+void desk_drop(struct controller *controller, const char *namespace, const char *name)
 {
-    struct desk *desk = find(shell, namespace, name);
+    struct desk *desk = find(controller, namespace, name);
 
     if (desk == NULL)
         return;
-    tdelete(desk, &shell->desks, compare);
+    tdelete(desk, &controller->desks, compare);
     free_desk(desk);
 }
 
-void desk_touch_all(struct shell *shell)
+void desk_touch_all(struct controller *controller)
 {
     struct store_walk walk = {0};
     const json_t *mpijob;
 
-    while ((mpijob = store_next(watch_store(shell->stock[STOCK_MPIJOBS].watch), &walk)) != NULL)
-        desk_touch(shell, object_namespace(mpijob), object_name(mpijob));
+    while ((mpijob = store_next(watch_store(controller->stock[STOCK_MPIJOBS].watch), &walk)) !=
+           NULL)
+        desk_touch(controller, object_namespace(mpijob), object_name(mpijob));
 }
 
 static void drop_whole(void *node)
@@ -161,15 +164,15 @@ static void drop_whole(void *node)
     free_desk(node);
 }
 
-void desk_close(struct shell *shell)
+void desk_close(struct controller *controller)
 {
-    tdestroy(shell->desks, drop_whole);
-    shell->desks = NULL;
+    tdestroy(controller->desks, drop_whole);
+    controller->desks = NULL;
 }
 
-void desk_halt(struct shell *shell)
+void desk_halt(struct controller *controller)
 {
-    desk_close(shell);
+    desk_close(controller);
 }
 
 static void count_one(const void *node, VISIT visit, void *count)
@@ -178,11 +181,11 @@ static void count_one(const void *node, VISIT visit, void *count)
     *(uint64_t *)count += visit == postorder || visit == leaf;
 }
 
-uint64_t desk_count(const struct shell *shell)
+uint64_t desk_count(const struct controller *controller)
 {
     uint64_t count = 0;
 
-    twalk_r(shell->desks, count_one, &count);
+    twalk_r(controller->desks, count_one, &count);
     return count;
 }
 
@@ -202,10 +205,10 @@ static void say(struct desk *desk)
 
         rk_log(event->warning ? RK_LOG_WARN : RK_LOG_INFO, "job %s/%s %s: %s", desk->namespace,
                desk->name, event->reason, event->note);
-        desk->shell->created += strcmp(event->reason, "MPIJobCreated") == 0;
-        desk->shell->succeeded += strcmp(event->reason, "MPIJobSucceeded") == 0;
-        desk->shell->failed += strcmp(event->reason, "MPIJobFailed") == 0;
-        if (notices_say(desk->shell->notices, &notice, &why) != 0)
+        desk->controller->created += strcmp(event->reason, "MPIJobCreated") == 0;
+        desk->controller->succeeded += strcmp(event->reason, "MPIJobSucceeded") == 0;
+        desk->controller->failed += strcmp(event->reason, "MPIJobFailed") == 0;
+        if (notices_say(desk->controller->notices, &notice, &why) != 0)
             rk_warn("job %s/%s: %s", desk->namespace, desk->name, why.text);
     }
     desk->events = 0;
@@ -214,10 +217,11 @@ static void say(struct desk *desk)
 /* All calls of the plan have come to an end. */
 static void conclude(struct desk *desk)
 {
-    struct shell *shell = desk->shell;
+    struct controller *controller = desk->controller;
 
     if (desk->failed) {
-        look_at(desk, shell->now + backoff_fail(&desk->backoff, shell->now, &shell->draw));
+        look_at(desk,
+                controller->now + backoff_fail(&desk->backoff, controller->now, &controller->draw));
         return;
     }
     backoff_reset(&desk->backoff);
@@ -327,14 +331,14 @@ static int create(struct desk *desk, struct write_spec *spec, const struct plan_
 
     if (uid == NULL)
         spec->done = on_shared;
-    return write_create(desk->shell->api, spec, planned->body, uid, write, why);
+    return write_create(desk->controller->api, spec, planned->body, uid, write, why);
 }
 
 static int create_secret(struct desk *desk, const struct write_spec *spec, const char *uid,
                          struct write **write, struct rk_why *why)
 {
     json_t *secret = secret_of(desk, uid, why);
-    int rc = secret != NULL ? write_create(desk->shell->api, spec, secret, NULL, write, why)
+    int rc = secret != NULL ? write_create(desk->controller->api, spec, secret, NULL, write, why)
                             : rk_fail(why, RK_ENOMEM, "no memory for the job's secret");
 
     json_decref(secret);
@@ -352,8 +356,9 @@ static int patch_status(struct desk *desk, struct write_spec *spec, const json_t
     int rc;
 
     spec->subresource = "status";
-    rc = patch != NULL ? write_patch(desk->shell->api, spec, TYPE_MERGE_PATCH, patch, write, why)
-                       : rk_fail(why, RK_ENOMEM, "no memory for a status");
+    rc = patch != NULL
+             ? write_patch(desk->controller->api, spec, TYPE_MERGE_PATCH, patch, write, why)
+             : rk_fail(why, RK_ENOMEM, "no memory for a status");
     json_decref(patch);
     json_decref(none);
     return rc;
@@ -362,7 +367,7 @@ static int patch_status(struct desk *desk, struct write_spec *spec, const json_t
 static int send_call(struct desk *desk, const struct plan_call *planned, struct call *call,
                      struct rk_why *why)
 {
-    struct api *api = desk->shell->api;
+    struct api *api = desk->controller->api;
     struct write_delete how = {.uid = planned->uid, .grace_s = -1, .propagation = "Background"};
     struct write_spec spec = {.version = planned->version,
                               .namespace = desk->namespace,
@@ -413,9 +418,9 @@ static bool has_status(const struct plan *plan)
 }
 
 /* `wall` of a plan as a time of the loop's clock. */
-static uint64_t when(const struct shell *shell, uint64_t wall)
+static uint64_t when(const struct controller *controller, uint64_t wall)
 {
-    return wall > shell->wall ? shell->now + (wall - shell->wall) : shell->now;
+    return wall > controller->wall ? controller->now + (wall - controller->wall) : controller->now;
 }
 
 static void follow(struct desk *desk, const struct plan *plan)
@@ -428,7 +433,7 @@ static void follow(struct desk *desk, const struct plan *plan)
     if (!has_status(plan))
         say(desk);
     desk->sending = false;
-    desk->again = plan->again != PLAN_NEVER ? when(desk->shell, plan->again) : PLAN_NEVER;
+    desk->again = plan->again != PLAN_NEVER ? when(desk->controller, plan->again) : PLAN_NEVER;
     if (desk->calls == NULL)
         conclude(desk);
 }
@@ -436,23 +441,23 @@ static void follow(struct desk *desk, const struct plan *plan)
 static void look(void *who)
 {
     struct desk *desk = who;
-    struct shell *shell = desk->shell;
+    struct controller *controller = desk->controller;
     struct rk_why why = {""};
     struct plan_seen seen;
     struct plan plan;
 
-    if (!shell->synced || !shell->leads || desk->calls != NULL ||
-        !stock_look(shell, desk->namespace, desk->name, &seen))
+    if (!controller->synced || !controller->leads || desk->calls != NULL ||
+        !stock_look(controller, desk->namespace, desk->name, &seen))
         return;
-    desk->looked_at = shell->now;
+    desk->looked_at = controller->now;
     desk->changed = desk->failed = false;
-    if (!plan_takes(&shell->given.plan, seen.mpijob))
+    if (!plan_takes(&controller->given.plan, seen.mpijob))
         return;
     seen.taken = desk->met >= NOT_OURS;
     desk->met -= seen.taken; /* the next time it is tried again */
     json_decref(desk->mpijob);
     desk->mpijob = json_incref((json_t *)(uintptr_t)seen.mpijob);
-    if (plan_make(&shell->given.plan, &seen, &plan, &why) != 0) {
+    if (plan_make(&controller->given.plan, &seen, &plan, &why) != 0) {
         rk_error_log("job %s/%s: %s", desk->namespace, desk->name, why.text);
         desk->failed = true;
     }

@@ -1,9 +1,9 @@
 /* `--metrics`: /metrics for Prometheus, with mpi-operator's names for what is the same, and
- * /healthz; see shell.h.
+ * /healthz; see controller.h.
  *
  * A page is a few hundred bytes, which a socket takes at once; whoever asks slower than a second
  * loses the connection to the next.  Never more than one connection is open. */
-#include "launch/operator/shell.h"
+#include "launch/operator/controller.h"
 
 #include "common/clock.h"
 #include "common/number.h"
@@ -47,18 +47,19 @@ static int watch_fd(struct gauge *gauge, int fd)
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-static size_t print_metrics(const struct shell *shell, char *page, size_t size)
+static size_t print_metrics(const struct controller *controller, char *page, size_t size)
 {
     const struct {
         const char *name, *type, *help;
         uint64_t value;
     } rows[] = {
-        {"mpi_operator_jobs_created_total", "counter", "Jobs begun", shell->created},
-        {"mpi_operator_jobs_successful_total", "counter", "Jobs that succeeded", shell->succeeded},
-        {"mpi_operator_jobs_failed_total", "counter", "Jobs that failed", shell->failed},
-        {"mpi_operator_is_leader", "gauge", "Whether this operator acts", shell->leads},
-        {"reknit_operator_jobs", "gauge", "MPIJobs that are looked after", desk_count(shell)},
-        {"reknit_operator_synced", "gauge", "Whether the cluster is known", shell->synced},
+        {"mpi_operator_jobs_created_total", "counter", "Jobs begun", controller->created},
+        {"mpi_operator_jobs_successful_total", "counter", "Jobs that succeeded",
+         controller->succeeded},
+        {"mpi_operator_jobs_failed_total", "counter", "Jobs that failed", controller->failed},
+        {"mpi_operator_is_leader", "gauge", "Whether this operator acts", controller->leads},
+        {"reknit_operator_jobs", "gauge", "MPIJobs that are looked after", desk_count(controller)},
+        {"reknit_operator_synced", "gauge", "Whether the cluster is known", controller->synced},
     };
     size_t used = 0;
 
@@ -69,7 +70,7 @@ static size_t print_metrics(const struct shell *shell, char *page, size_t size)
     return used;
 }
 
-static void answer(const struct shell *shell, struct gauge *gauge)
+static void answer(const struct controller *controller, struct gauge *gauge)
 {
     char page[PAGE_SIZE] = "";
     char head[160];
@@ -78,7 +79,7 @@ static void answer(const struct shell *shell, struct gauge *gauge)
     ssize_t sent;
 
     if (strncmp(gauge->request, "GET /metrics ", 13) == 0)
-        length = print_metrics(shell, page, sizeof page);
+        length = print_metrics(controller, page, sizeof page);
     else if (strncmp(gauge->request, "GET /healthz ", 13) == 0)
         length = (size_t)snprintf(page, sizeof page, "ok\n");
     else
@@ -94,7 +95,7 @@ static void answer(const struct shell *shell, struct gauge *gauge)
 
 /* ---- the turn -------------------------------------------------------------------------------- */
 
-static void take_peer(const struct shell *shell, struct gauge *gauge)
+static void take_peer(const struct controller *controller, struct gauge *gauge)
 {
     int fd = accept4(gauge->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -102,12 +103,12 @@ static void take_peer(const struct shell *shell, struct gauge *gauge)
         return;
     hang_up(gauge);
     gauge->peer = fd;
-    gauge->until = shell->now + PATIENCE;
+    gauge->until = controller->now + PATIENCE;
     if (watch_fd(gauge, fd) != 0)
         hang_up(gauge);
 }
 
-static void take_bytes(const struct shell *shell, struct gauge *gauge)
+static void take_bytes(const struct controller *controller, struct gauge *gauge)
 {
     ssize_t count =
         recv(gauge->peer, gauge->request + gauge->used, sizeof gauge->request - 1 - gauge->used, 0);
@@ -121,21 +122,21 @@ static void take_bytes(const struct shell *shell, struct gauge *gauge)
     gauge->used += (size_t)count;
     gauge->request[gauge->used] = '\0';
     if (strstr(gauge->request, "\r\n\r\n") != NULL)
-        answer(shell, gauge);
+        answer(controller, gauge);
     else if (gauge->used == sizeof gauge->request - 1)
         hang_up(gauge);
 }
 
-void gauge_turn(struct shell *shell)
+void gauge_turn(struct controller *controller)
 {
-    struct gauge *gauge = shell->gauge;
+    struct gauge *gauge = controller->gauge;
 
     if (gauge == NULL)
         return;
     if (gauge->peer >= 0)
-        take_bytes(shell, gauge);
-    if (gauge->peer < 0 || shell->now >= gauge->until)
-        take_peer(shell, gauge);
+        take_bytes(controller, gauge);
+    if (gauge->peer < 0 || controller->now >= gauge->until)
+        take_peer(controller, gauge);
 }
 
 /* ---- birth and end --------------------------------------------------------------------------- */
@@ -169,37 +170,37 @@ static int resolve(const char *text, struct addrinfo **found, struct rk_why *why
     return rc == 0 ? 0 : rk_fail(why, RK_EINVAL, "--metrics %s: %s", text, gai_strerror(rc));
 }
 
-int gauge_open(struct shell *shell, struct rk_why *why)
+int gauge_open(struct controller *controller, struct rk_why *why)
 {
     struct addrinfo *address = NULL;
     int rc;
 
-    if (shell->given.metrics == NULL)
+    if (controller->given.metrics == NULL)
         return 0;
-    rc = resolve(shell->given.metrics, &address, why);
+    rc = resolve(controller->given.metrics, &address, why);
     if (rc != 0 || address == NULL)
         return rc;
-    shell->gauge = calloc(1, sizeof *shell->gauge);
-    if (shell->gauge == NULL) {
+    controller->gauge = calloc(1, sizeof *controller->gauge);
+    if (controller->gauge == NULL) {
         freeaddrinfo(address);
         return rk_fail(why, RK_ENOMEM, "no memory for --metrics");
     }
-    *shell->gauge = (struct gauge){.epoll = -1, .listener = -1, .peer = -1};
-    rc = open_listener(shell->gauge, address);
+    *controller->gauge = (struct gauge){.epoll = -1, .listener = -1, .peer = -1};
+    rc = open_listener(controller->gauge, address);
     freeaddrinfo(address);
     return rc == 0 ? 0
                    : rk_fail_errno(why, errno, "--metrics %s cannot be listened at",
-                                   shell->given.metrics);
+                                   controller->given.metrics);
 }
 
-int gauge_fd(const struct shell *shell)
+int gauge_fd(const struct controller *controller)
 {
-    return shell->gauge != NULL ? shell->gauge->epoll : -1;
+    return controller->gauge != NULL ? controller->gauge->epoll : -1;
 }
 
-void gauge_close(struct shell *shell)
+void gauge_close(struct controller *controller)
 {
-    struct gauge *gauge = shell->gauge;
+    struct gauge *gauge = controller->gauge;
 
     if (gauge == NULL)
         return;

@@ -1,5 +1,5 @@
-/* Which of several operators acts: the one that holds the Lease; see shell.h. */
-#include "launch/operator/shell.h"
+/* Which of several operators acts: the one that holds the Lease; see controller.h. */
+#include "launch/operator/controller.h"
 
 #include "common/log.h"
 
@@ -9,14 +9,14 @@
 
 static void on_changed(void *who, bool leading)
 {
-    struct shell *shell = who;
+    struct controller *controller = who;
 
-    shell->leads = leading;
-    rk_info("%s %s", shell->identity, leading ? "leads" : "leads no more");
+    controller->leads = leading;
+    rk_info("%s %s", controller->identity, leading ? "leads" : "leads no more");
     if (!leading)
-        desk_halt(shell);
-    else if (shell->synced)
-        desk_touch_all(shell);
+        desk_halt(controller);
+    else if (controller->synced)
+        desk_touch_all(controller);
 }
 
 static void on_trouble(void *who, const char *why)
@@ -25,41 +25,41 @@ static void on_trouble(void *who, const char *why)
     rk_warn("the lease %s: %s", LEASE, why);
 }
 
-int lead_open(struct shell *shell, struct rk_why *why)
+int lead_open(struct controller *controller, struct rk_why *why)
 {
     struct elector_spec spec = {
-        .namespace = shell->given.lock_namespace,
+        .namespace = controller->given.lock_namespace,
         .name = LEASE,
-        .identity = shell->identity,
+        .identity = controller->identity,
         .changed = on_changed,
         .trouble = on_trouble,
-        .who = shell,
+        .who = controller,
     };
 
     if (spec.namespace == NULL)
-        spec.namespace = api_namespace(shell->api);
-    if (strcmp(shell->given.leader_elect, "yes") == 0)
-        return elector_open(shell->api, &spec, &shell->elector, why);
-    on_changed(shell, true);
+        spec.namespace = api_namespace(controller->api);
+    if (strcmp(controller->given.leader_elect, "yes") == 0)
+        return elector_open(controller->api, &spec, &controller->elector, why);
+    on_changed(controller, true);
     return 0;
 }
 
 static void on_gone(void *who)
 {
-    ((struct shell *)who)->gone = true;
+    ((struct controller *)who)->gone = true;
 }
 
-void lead_leave(struct shell *shell)
+void lead_leave(struct controller *controller)
 {
-    shell->leads = false;
-    desk_halt(shell);
-    if (shell->elector != NULL)
-        elector_step_down(shell->elector, on_gone);
+    controller->leads = false;
+    desk_halt(controller);
+    if (controller->elector != NULL)
+        elector_step_down(controller->elector, on_gone);
     else
-        shell->gone = true;
+        controller->gone = true;
 }
 
-void lead_close(struct shell *shell)
+void lead_close(struct controller *controller)
 {
-    elector_close(shell->elector);
+    elector_close(controller->elector);
 }

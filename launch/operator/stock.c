@@ -1,8 +1,8 @@
-/* What the cluster has of the jobs, by watches; see shell.h.
+/* What the cluster has of the jobs, by watches; see controller.h.
  *
  * All but MPIJobs are watched by the label reknit.dev/job, so what others have is never seen.
  * Secrets are not watched at all. */
-#include "launch/operator/shell.h"
+#include "launch/operator/controller.h"
 
 #include "common/log.h"
 #include "k8s/client/address.h"
@@ -43,14 +43,14 @@ static const char *key_of(const char *namespace, const char *job, char key[KEY_S
     return key;
 }
 
-static void index_pod(struct shell *shell, const json_t *pod, const char *job)
+static void index_pod(struct controller *controller, const json_t *pod, const char *job)
 {
     char key[KEY_SIZE];
-    json_t *pods = json_object_get(shell->pods, key_of(object_namespace(pod), job, key));
+    json_t *pods = json_object_get(controller->pods, key_of(object_namespace(pod), job, key));
 
     if (pods == NULL) {
         pods = json_object();
-        if (json_object_set_new(shell->pods, key, pods) != 0)
+        if (json_object_set_new(controller->pods, key, pods) != 0)
             pods = NULL;
     }
     if (json_object_set(pods, object_name(pod), (json_t *)(uintptr_t)pod) != 0)
@@ -58,14 +58,14 @@ static void index_pod(struct shell *shell, const json_t *pod, const char *job)
                      object_name(pod));
 }
 
-static void unindex_pod(struct shell *shell, const json_t *pod, const char *job)
+static void unindex_pod(struct controller *controller, const json_t *pod, const char *job)
 {
     char key[KEY_SIZE];
-    json_t *pods = json_object_get(shell->pods, key_of(object_namespace(pod), job, key));
+    json_t *pods = json_object_get(controller->pods, key_of(object_namespace(pod), job, key));
 
     json_object_del(pods, object_name(pod));
     if (pods != NULL && json_object_size(pods) == 0)
-        json_object_del(shell->pods, key);
+        json_object_del(controller->pods, key);
 }
 
 /* ---- what the watches tell ------------------------------------------------------------------- */
@@ -77,12 +77,12 @@ static void on_upsert(void *who, const json_t *object, const json_t *old)
     const char *was = old != NULL ? job_of(stock, old) : NULL;
 
     if (stock->kind == STOCK_PODS && was != NULL && (job == NULL || strcmp(job, was) != 0))
-        unindex_pod(stock->shell, old, was);
+        unindex_pod(stock->controller, old, was);
     if (job == NULL)
         return;
     if (stock->kind == STOCK_PODS)
-        index_pod(stock->shell, object, job);
-    desk_touch(stock->shell, object_namespace(object), job);
+        index_pod(stock->controller, object, job);
+    desk_touch(stock->controller, object_namespace(object), job);
 }
 
 static void on_delete(void *who, const json_t *old)
@@ -93,17 +93,17 @@ static void on_delete(void *who, const json_t *old)
     if (job == NULL)
         return;
     if (stock->kind == STOCK_PODS)
-        unindex_pod(stock->shell, old, job);
+        unindex_pod(stock->controller, old, job);
     if (stock->kind == STOCK_MPIJOBS)
-        desk_drop(stock->shell, object_namespace(old), job);
+        desk_drop(stock->controller, object_namespace(old), job);
     else
-        desk_touch(stock->shell, object_namespace(old), job);
+        desk_touch(stock->controller, object_namespace(old), job);
 }
 
-static bool all_synced(const struct shell *shell)
+static bool all_synced(const struct controller *controller)
 {
     for (int kind = 0; kind < STOCK_GROUPS; kind++)
-        if (!watch_is_synced(shell->stock[kind].watch))
+        if (!watch_is_synced(controller->stock[kind].watch))
             return false;
     return true;
 }
@@ -111,18 +111,18 @@ static bool all_synced(const struct shell *shell)
 static void on_listed(void *who)
 {
     struct stock *stock = who;
-    struct shell *shell = stock->shell;
+    struct controller *controller = stock->controller;
 
     if (stock->kind == STOCK_GROUPS)
-        shell->has_groups = true;
-    if (shell->synced && stock->kind != STOCK_GROUPS)
+        controller->has_groups = true;
+    if (controller->synced && stock->kind != STOCK_GROUPS)
         return;
-    if (!shell->synced && all_synced(shell)) {
-        shell->synced = true;
+    if (!controller->synced && all_synced(controller)) {
+        controller->synced = true;
         rk_info("the cluster is known: %zu MPIJobs",
-                store_count(watch_store(shell->stock[STOCK_MPIJOBS].watch)));
+                store_count(watch_store(controller->stock[STOCK_MPIJOBS].watch)));
     }
-    desk_touch_all(shell);
+    desk_touch_all(controller);
 }
 
 static void on_trouble(void *who, int code, const char *why)
@@ -138,9 +138,9 @@ static void on_trouble(void *who, int code, const char *why)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static int open_watch(struct shell *shell, enum stock_kind kind, struct rk_why *why)
+static int open_watch(struct controller *controller, enum stock_kind kind, struct rk_why *why)
 {
-    struct stock *stock = &shell->stock[kind];
+    struct stock *stock = &controller->stock[kind];
     const char *version = kinds[kind].version;
     struct watch_spec spec = {
         .labels = kind != STOCK_MPIJOBS ? LABEL : NULL,
@@ -148,59 +148,59 @@ static int open_watch(struct shell *shell, enum stock_kind kind, struct rk_why *
         .who = stock,
     };
 
-    if (kind == STOCK_GROUPS && shell->given.plan.gang == RENDER_GANG_SCHEDULER_PLUGINS)
+    if (kind == STOCK_GROUPS && controller->given.plan.gang == RENDER_GANG_SCHEDULER_PLUGINS)
         version = "scheduling.x-k8s.io/v1alpha1";
-    *stock = (struct stock){.shell = shell, .kind = kind};
-    spec.path = api_path(version, shell->namespace, kinds[kind].plural, NULL, NULL);
-    return watch_open(shell->api, &spec, &stock->watch, why);
+    *stock = (struct stock){.controller = controller, .kind = kind};
+    spec.path = api_path(version, controller->namespace, kinds[kind].plural, NULL, NULL);
+    return watch_open(controller->api, &spec, &stock->watch, why);
 }
 
-int stock_open(struct shell *shell, struct rk_why *why)
+int stock_open(struct controller *controller, struct rk_why *why)
 {
     int rc = 0;
 
-    shell->pods = json_object();
-    if (shell->pods == NULL)
+    controller->pods = json_object();
+    if (controller->pods == NULL)
         return rk_fail(why, RK_ENOMEM, "no memory for the pods of jobs");
     for (int kind = 0; kind < STOCK_KINDS && rc == 0; kind++)
-        if (kind != STOCK_GROUPS || shell->given.plan.gang != RENDER_GANG_NONE)
-            rc = open_watch(shell, (enum stock_kind)kind, why);
+        if (kind != STOCK_GROUPS || controller->given.plan.gang != RENDER_GANG_NONE)
+            rc = open_watch(controller, (enum stock_kind)kind, why);
     return rc;
 }
 
-void stock_close(struct shell *shell)
+void stock_close(struct controller *controller)
 {
     for (int kind = 0; kind < STOCK_KINDS; kind++)
-        watch_close(shell->stock[kind].watch);
-    json_decref(shell->pods);
+        watch_close(controller->stock[kind].watch);
+    json_decref(controller->pods);
 }
 
-static const json_t *get(const struct shell *shell, enum stock_kind kind, const char *namespace,
-                         const char *job, const char *suffix)
+static const json_t *get(const struct controller *controller, enum stock_kind kind,
+                         const char *namespace, const char *job, const char *suffix)
 {
     char name[KEY_SIZE];
 
-    if (shell->stock[kind].watch == NULL)
+    if (controller->stock[kind].watch == NULL)
         return NULL;
     snprintf(name, sizeof name, "%s%s", job, suffix != NULL ? suffix : kinds[kind].suffix);
-    return store_get(watch_store(shell->stock[kind].watch), namespace, name);
+    return store_get(watch_store(controller->stock[kind].watch), namespace, name);
 }
 
-bool stock_look(const struct shell *shell, const char *namespace, const char *name,
+bool stock_look(const struct controller *controller, const char *namespace, const char *name,
                 struct plan_seen *seen)
 {
     char key[KEY_SIZE];
 
     *seen = (struct plan_seen){
-        .mpijob = get(shell, STOCK_MPIJOBS, namespace, name, NULL),
-        .job = get(shell, STOCK_JOBS, namespace, name, NULL),
-        .service = get(shell, STOCK_SERVICES, namespace, name, NULL),
-        .config = get(shell, STOCK_MAPS, namespace, name, NULL),
-        .record = get(shell, STOCK_MAPS, namespace, name, "-record"),
-        .group = get(shell, STOCK_GROUPS, namespace, name, NULL),
-        .pods = json_object_get(shell->pods, key_of(namespace, name, key)),
-        .groups_known = shell->has_groups,
-        .wall = shell->wall,
+        .mpijob = get(controller, STOCK_MPIJOBS, namespace, name, NULL),
+        .job = get(controller, STOCK_JOBS, namespace, name, NULL),
+        .service = get(controller, STOCK_SERVICES, namespace, name, NULL),
+        .config = get(controller, STOCK_MAPS, namespace, name, NULL),
+        .record = get(controller, STOCK_MAPS, namespace, name, "-record"),
+        .group = get(controller, STOCK_GROUPS, namespace, name, NULL),
+        .pods = json_object_get(controller->pods, key_of(namespace, name, key)),
+        .groups_known = controller->has_groups,
+        .wall = controller->wall,
     };
     return seen->mpijob != NULL;
 }

@@ -10,8 +10,8 @@
  * One `now` a turn, one thread, no call blocks.  What is decided about a job is decided in
  * k8s/operator, which remembers nothing; here is only what connects it, so that this process may
  * end at any time and another goes on. */
-#ifndef RK_LAUNCH_OPERATOR_SHELL_H
-#define RK_LAUNCH_OPERATOR_SHELL_H
+#ifndef RK_LAUNCH_OPERATOR_CONTROLLER_H
+#define RK_LAUNCH_OPERATOR_CONTROLLER_H
 
 #include "k8s/client/api.h"
 #include "k8s/client/draw.h"
@@ -47,18 +47,18 @@ struct operator_options {
     const char *metrics; /* ADDRESS:PORT; NULL: none */
 };
 
-struct shell;
+struct controller;
 
 /* A watch, and whose it is. */
 struct stock {
-    struct shell *shell;
+    struct controller *controller;
     enum stock_kind kind;
     struct watch *watch;
 };
 
 struct gauge;
 
-struct shell {
+struct controller {
     struct operator_options given;
     const char *namespace; /* that is watched; NULL: all */
     char identity[160];
@@ -87,39 +87,39 @@ struct shell {
 
 /* ---- stock.c --------------------------------------------------------------------------------- */
 
-int stock_open(struct shell *shell, struct rk_why *why);
-void stock_close(struct shell *shell);
+int stock_open(struct controller *controller, struct rk_why *why);
+void stock_close(struct controller *controller);
 /* What is known of the job of an MPIJob that is there; false: there is no such one. */
-bool stock_look(const struct shell *shell, const char *namespace, const char *name,
+bool stock_look(const struct controller *controller, const char *namespace, const char *name,
                 struct plan_seen *seen);
 
 /* ---- desk.c ---------------------------------------------------------------------------------- */
 
 /* Something about the job has changed: it is looked at soon, if it is ours. */
-void desk_touch(struct shell *shell, const char *namespace, const char *name);
+void desk_touch(struct controller *controller, const char *namespace, const char *name);
 /* The MPIJob is gone: what is under way for it is not waited for. */
-void desk_drop(struct shell *shell, const char *namespace, const char *name);
+void desk_drop(struct controller *controller, const char *namespace, const char *name);
 /* All jobs are looked at. */
-void desk_touch_all(struct shell *shell);
+void desk_touch_all(struct controller *controller);
 /* Nothing is asked for any more, and no answer is heard. */
-void desk_halt(struct shell *shell);
-void desk_close(struct shell *shell);
-uint64_t desk_count(const struct shell *shell);
+void desk_halt(struct controller *controller);
+void desk_close(struct controller *controller);
+uint64_t desk_count(const struct controller *controller);
 
 /* ---- lead.c ---------------------------------------------------------------------------------- */
 
-int lead_open(struct shell *shell, struct rk_why *why);
-/* Gives the lease back; shell->gone when that is done. */
-void lead_leave(struct shell *shell);
-void lead_close(struct shell *shell);
+int lead_open(struct controller *controller, struct rk_why *why);
+/* Gives the lease back; controller->gone when that is done. */
+void lead_leave(struct controller *controller);
+void lead_close(struct controller *controller);
 
 /* ---- gauge.c --------------------------------------------------------------------------------- */
 
 /* Nothing where no address is given. */
-int gauge_open(struct shell *shell, struct rk_why *why);
+int gauge_open(struct controller *controller, struct rk_why *why);
 /* -1: there is none. */
-int gauge_fd(const struct shell *shell);
-void gauge_turn(struct shell *shell);
-void gauge_close(struct shell *shell);
+int gauge_fd(const struct controller *controller);
+void gauge_turn(struct controller *controller);
+void gauge_close(struct controller *controller);
 
 #endif
