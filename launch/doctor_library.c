@@ -1,5 +1,6 @@
 /* The probes of `reknit doctor` that ask libraries and programs: ZeroMQ, HDF5, Open MPI, ssh, CUDA,
  * NCCL. */
+#include "collectives/carrier_launch.h"
 #include "common/clock.h"
 #include "launch/doctor_probe.h"
 
@@ -43,7 +44,7 @@ static int read_until(int fd, char *text, size_t size, uint64_t deadline)
 
 /* The first line that `program argument` prints; 0, or -1 when it cannot be run, fails to start or
  * passes the deadline, in which case it is killed. */
-static int first_line_of(char *program, char *argument, char *text, size_t size)
+static int first_line_of(char *program, char *argument, char **env, char *text, size_t size)
 {
     char *argv[] = {program, argument, NULL};
     posix_spawn_file_actions_t actions;
@@ -58,7 +59,7 @@ static int first_line_of(char *program, char *argument, char *text, size_t size)
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
-    rc = posix_spawnp(&pid, program, &actions, NULL, argv, environ);
+    rc = posix_spawnp(&pid, program, &actions, NULL, argv, env);
     posix_spawn_file_actions_destroy(&actions);
     close(ends[1]);
     if (rc == 0) {
@@ -72,25 +73,45 @@ static int first_line_of(char *program, char *argument, char *text, size_t size)
     return rc == 0 && text[0] ? 0 : -1;
 }
 
-static void look_at_program(struct finding *finding, char *program, char *argument,
+static void look_at_program(struct finding *finding, char *program, char *argument, char **env,
                             const char *advice)
 {
-    if (first_line_of(program, argument, finding->text, sizeof finding->text) == 0)
+    if (first_line_of(program, argument, env, finding->text, sizeof finding->text) == 0)
         return;
     finding->state = FINDING_MISSING;
     snprintf(finding->text, sizeof finding->text, "%s cannot be run, or does not answer", program);
     snprintf(finding->advice, sizeof finding->advice, "%s", advice);
 }
 
+/* The mpirun that starts carriers, and as they start it: that of a bundle needs its settings. */
 void probe_mpi(struct finding *finding)
 {
-    look_at_program(finding, "mpirun", "--version",
+    const struct carrier_launch launch = {.hosts = 2,
+                                          .interface = "lo",
+                                          .agent = "",
+                                          .directory = "/tmp",
+                                          .env = (const char *const *)environ};
+    struct carrier_command command;
+    struct rk_why why = {""};
+    size_t used;
+
+    if (carrier_launch_command(&launch, &command, &why) != 0) {
+        finding->state = FINDING_MISSING;
+        snprintf(finding->text, sizeof finding->text, "%s", why.text);
+        return;
+    }
+    look_at_program(finding, command.file != NULL ? command.file : command.argv[0], "--version",
+                    command.envp,
                     "jobs on one host run without it; for several hosts install openmpi-bin");
+    used = strlen(finding->text);
+    if (finding->state == FINDING_OK && command.file != NULL)
+        snprintf(finding->text + used, sizeof finding->text - used, ", %s", command.file);
+    carrier_command_done(&command);
 }
 
 void probe_ssh(struct finding *finding)
 {
-    look_at_program(finding, "ssh", "-V",
+    look_at_program(finding, "ssh", "-V", environ,
                     "jobs on this machine run without it; for --hosts install openssh-client, or "
                     "name another with --rsh");
 }

@@ -171,7 +171,9 @@ class EmptyRoot(ImageTest):
 
     def test_help_and_doctor(self):
         self.assertIn("usage: reknit", self.inside("/reknit/bin/reknit", "--help"))
-        self.assertIn("jobs can run here", self.inside("/reknit/bin/reknit", "doctor"))
+        text = self.inside("/reknit/bin/reknit", "doctor")
+        self.assertIn("jobs can run here", text)
+        self.assertRegex(text, r"ok +Open MPI +mpirun \(Open MPI\) .*, /reknit/bin/mpirun\n")
 
     def test_a_job(self):
         text = self.inside("/reknit/bin/reknit", "run", "--workers", "2", "--",
