@@ -312,6 +312,11 @@ const char *api_namespace(const struct api *api)
     return api->config.namespace;
 }
 
+const char *api_server(const struct api *api)
+{
+    return api->config.server;
+}
+
 const char *api_origin(const struct api *api)
 {
     return api->config.origin;

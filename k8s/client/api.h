@@ -39,8 +39,9 @@ int api_fd(const struct api *api);
 
 void api_turn(struct api *api, uint64_t now, uint64_t wall);
 
-/* The configuration's namespace and origin; valid as long as the api. */
+/* The configuration's namespace, origin and server (a URL); valid as long as the api. */
 const char *api_namespace(const struct api *api);
+const char *api_server(const struct api *api);
 const char *api_origin(const struct api *api);
 
 #endif

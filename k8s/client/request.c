@@ -278,6 +278,11 @@ int api_send(struct api *api, const struct request_spec *spec, struct request **
     return 0;
 }
 
+const char *request_trouble(const struct request *request)
+{
+    return request != NULL ? request->why.text : "";
+}
+
 void request_cancel(struct request *request)
 {
     if (request == NULL || request->place == DONE || request->place == DEAD)

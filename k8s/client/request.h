@@ -62,6 +62,9 @@ struct request_spec {
 int api_send(struct api *api, const struct request_spec *spec, struct request **out,
              struct rk_why *why);
 
+/* Why the last try has failed; "" before one did.  NULL allowed.  Until the next turn. */
+const char *request_trouble(const struct request *request);
+
 /* Neither `done` nor `bytes` is called any more; from any callback.  NULL allowed.  What was sent
  * may have been done. */
 void request_cancel(struct request *request);

@@ -172,6 +172,7 @@ static void turn(struct shell *shell)
     shell->wall = rk_clock_wall();
     relay(shell);
     api_turn(shell->api, shell->now, shell->wall);
+    setup_turn(shell);
     talk_hear(shell);
     take_signals(shell);
     line_turn(shell);

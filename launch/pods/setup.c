@@ -6,12 +6,14 @@
 #include "k8s/client/base64.h"
 #include "launch/pods/objects.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEADLINE (300 * RK_S) /* an API server may be long in coming up again */
 #define PATIENCE_TRIES 1000u
+#define SAY_AFTER (3 * RK_S)           /* and when that is over again, and again */
 #define ANY_ENDPOINT "tcp://0.0.0.0:1" /* agents listen, and the coordinator knows where it is */
 
 void setup_fail(struct shell *shell, int code, const char *what, const struct response *response)
@@ -140,9 +142,41 @@ static void ask_secret(struct shell *shell)
 
 /* ---- one after the other --------------------------------------------------------------------- */
 
+/* What each asks for. */
+static const char *const step_names[SETUP_DONE] = {
+    [SETUP_JOB] = "the Job that owns this pod",
+    [SETUP_SECRET] = "the job's Secret",
+    [SETUP_ADOPT] = "the objects that nobody owns yet",
+    [SETUP_RECORD] = "the job's record",
+};
+
+static void begin_step(struct shell *shell, enum setup_step step)
+{
+    if (shell->say_at > shell->step_since + SAY_AFTER)
+        rk_info("%s answers again", api_server(shell->api));
+    shell->step = step;
+    shell->step_since = shell->now;
+    shell->say_at = shell->now + SAY_AFTER;
+}
+
+void setup_turn(struct shell *shell)
+{
+    const struct request *request =
+        shell->step == SETUP_RECORD ? shell->keeper.request : shell->request;
+    const char *why = request_trouble(request);
+    uint64_t waited = shell->now - shell->step_since;
+
+    if (shell->step == SETUP_DONE || shell->ended || shell->leave || shell->now < shell->say_at)
+        return;
+    shell->say_at = shell->now + waited;
+    rk_warn("%s is asked for %s, without success for %" PRIu64 " s; it is asked again (%s)",
+            api_server(shell->api), step_names[shell->step], waited / RK_S,
+            why[0] != '\0' ? why : "no answer came yet");
+}
+
 void setup_start(struct shell *shell)
 {
-    shell->step = SETUP_JOB;
+    begin_step(shell, SETUP_JOB);
     ask_job(shell);
 }
 
@@ -150,7 +184,7 @@ void setup_next(struct shell *shell)
 {
     struct rk_why why = {""};
 
-    shell->step++;
+    begin_step(shell, shell->step + 1);
     switch (shell->step) {
     case SETUP_SECRET:
         ask_secret(shell);

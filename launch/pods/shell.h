@@ -74,6 +74,7 @@ struct shell {
     struct request *request; /* of the set-up */
     uint32_t adopting;       /* objects, and the list of them, that SETUP_ADOPT waits for */
     enum setup_step step;
+    uint64_t step_since, say_at; /* the step began; that it still lasts is said then */
     struct watch *watch;
     struct notices *notices;
     bool relist; /* the watch is to be opened again */
@@ -127,6 +128,8 @@ void setup_start(struct shell *shell);
 /* The answer to a request of the set-up was not what is needed: the sentence, and the end. */
 void setup_fail(struct shell *shell, int code, const char *what, const struct response *response);
 void setup_next(struct shell *shell);
+/* Says, ever less often, that the set-up still waits for an answer, and why. */
+void setup_turn(struct shell *shell);
 
 /* ---- adopt.c --------------------------------------------------------------------------------- */
 

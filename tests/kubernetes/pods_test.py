@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The coordinator's pod: jobs whose pods are lost in every way, on a simulated API server."""
 import os
+import re
 import sys
 import unittest
 
@@ -72,6 +73,20 @@ class Pods(PodsCase):
         self.patch("jobs", "pause-launcher", {"spec": {"suspend": False}})
         self.assertEqual("Complete", self.ended("pause"))
         self.assertEqual(self.digest_of_laptop(300, 2), self.digest())
+
+    def test_a_server_that_does_not_answer_yet(self):
+        """What is asked, of whom and why again is said, less often than it is asked."""
+        self.sim.control("fault", verb="get", resource="jobs", namespace=self.space,
+                         name="late-launcher", action="status", code=503, count=8, retry_after=1,
+                         message="not yet")
+        self.start("late", self.chargpt(10), 1)
+        what = (r"https://127\.\d+\.\d+\.\d+:\d+ is asked for the Job that owns this pod, without"
+                r" success for \d+ s; it is asked again \(GET .*/jobs/late-launcher: 503 .*not yet")
+        self.seen("late", what)
+        log = self.seen("late", r"https://.* answers again")
+        self.assertLess(len(re.findall("is asked again", log)), 8)
+        self.assertEqual("Complete", self.ended("late"))
+        self.assertEqual(1, len(re.findall("answers again", self.launcher_log("late"))))
 
     def test_nothing_is_left_of_a_deleted_job(self):
         self.start("gone", self.chargpt(10000, pace=20), 2)
