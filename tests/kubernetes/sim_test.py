@@ -270,6 +270,21 @@ class Rules(Case):
             "metadata"]["generation"])
         self.patch("jobs", "j", {"spec": {"template": {"spec": {"nodeSelector": {"a": "b"}}}}})
 
+    def test_pod_groups(self):
+        for group, own, other in (
+                ("scheduling.volcano.sh/v1beta1", "queue", "scheduleTimeoutSeconds"),
+                ("scheduling.x-k8s.io/v1alpha1", "scheduleTimeoutSeconds", "queue")):
+            with self.subTest(group):
+                path = path_of("podgroups", self.space, group=group)
+                values = {"queue": "q", "scheduleTimeoutSeconds": 5}
+                made = self.sim.ask("POST", path, {"metadata": {"name": "g"}, "spec": {
+                    "minMember": 2, "minResources": {"cpu": 1, "memory": "1Gi"}, **values}})
+                self.assertEqual(values[own], made["spec"][own])
+                self.assertNotIn(other, made["spec"])
+                for spec in ({"minMember": "2"}, {"minResources": {"cpu": "much"}}):
+                    with self.refused(422, "Invalid"):
+                        self.sim.ask("POST", path, {"metadata": {"name": "h"}, "spec": spec})
+
     def test_definitions_are_served(self):
         schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {
             "size": {"type": "integer", "minimum": 1, "default": 3},

@@ -82,6 +82,12 @@ class Submitting(Case):
         for resource, item in rbac(self.space, "--gang", "volcano"):
             self.create(resource, item)
 
+    def install_again(self, *more):
+        """In place of what is there."""
+        for resource, item in rbac(self.space, *more):
+            self.delete(resource, item["metadata"]["name"])
+            self.create(resource, item)
+
     def path(self, name):
         return os.path.join(self.folder.name, name)
 
@@ -268,6 +274,28 @@ metadata: {name: one}
         self.create("configmaps", record)
         self.submit(volcano, "--no-follow")
         self.assertEqual(["pi-worker-1"], self.names("pods"))
+
+    def test_a_group_is_what_its_scheduler_knows(self):
+        """Nothing of it is refused or dropped, and it goes with the job."""
+        policy = ("{schedulingPolicy: {minAvailable: 2, queue: q, priorityClass: high, "
+                  "minResources: {cpu: 2, memory: 1Gi}, scheduleTimeoutSeconds: 60}}")
+        file = self.write(PI.replace("{backoffLimit: 0}", policy))
+        for gang, group in (("volcano", "scheduling.volcano.sh/v1beta1"),
+                            ("scheduler-plugins", "scheduling.x-k8s.io/v1alpha1")):
+            with self.subTest(gang):
+                self.install_again("--gang", gang)
+                self.submit(file, "--gang", gang, "--no-follow")
+                text = subprocess.run([REKNIT, "render", "--gang", gang, "-o", "json", file],
+                                      check=True, capture_output=True, text=True).stdout
+                wanted = [i for i in json.loads(text)["items"] if i["kind"] == "PodGroup"]
+                listed = f"/apis/{group}/namespaces/{self.space}/podgroups"
+                made = self.sim.ask("GET", listed)["items"]
+                self.assertEqual([(group, i["spec"]) for i in wanted],
+                                 [(i["apiVersion"], i["spec"]) for i in made])
+                self.assertEqual(2, made[0]["spec"]["minMember"])
+                self.delete("jobs", "pi-launcher", propagationPolicy="Background")
+                wait_for(lambda: not self.sim.ask("GET", listed)["items"], "no PodGroup")
+                wait_for(lambda: not self.names("pods") and not self.names("secrets"), "nothing")
 
     def test_faults_are_those_of_validate(self):
         wrong = self.write(PI.replace("replicas: 2", "replicas: -2"))

@@ -101,11 +101,27 @@ BUILT_IN = (
     Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions",
              "CustomResourceDefinition", False, ("crd", "crds"), STATUS, generation=True),
 )
+COUNT = {"type": "integer", "format": "int32"}
+RESOURCES = {"type": "object", "additionalProperties": {
+    "anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True,
+    "pattern": r"^[+-]?([0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)([KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]+)?$"}}
+
+
+def pod_group(group, version, subresources, **more):
+    """The PodGroup of a gang scheduler: the fields that both have, and more of its own."""
+    spec = {"type": "object", "properties": {
+        "minMember": COUNT, "minResources": RESOURCES, **more}}
+    status = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "properties": {"spec": spec, "status": status}}
+    return Resource(group, version, "podgroups", "PodGroup", True, ("pg",), subresources, True,
+                    True, schema=schema)
+
+
 POD_GROUPS = (
-    Resource("scheduling.volcano.sh", "v1beta1", "podgroups", "PodGroup", True, ("pg",), STATUS,
-             True, True),
-    Resource("scheduling.x-k8s.io", "v1alpha1", "podgroups", "PodGroup", True, ("pg",), STATUS,
-             True, True),
+    pod_group("scheduling.volcano.sh", "v1beta1", (), queue={"type": "string"},
+              priorityClassName={"type": "string"},
+              minTaskMember={"type": "object", "additionalProperties": COUNT}),
+    pod_group("scheduling.x-k8s.io", "v1alpha1", STATUS, scheduleTimeoutSeconds=COUNT),
 )
 REVIEWS = {
     ("authorization.k8s.io", "v1"): (("selfsubjectaccessreviews", "SelfSubjectAccessReview"),
