@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pods that say before they end, pods that stand by, pods on their way while no coordinator lives."""
+"""Pods that say before they end, pods that stand by, pods on their way while nobody coordinates."""
 import os
 import sys
 import unittest
