@@ -12,6 +12,8 @@
  *    not asked for. */
 #include "k8s/render/parts.h"
 
+#include <string.h>
+
 #define IMAGE_USER 65532
 
 static const char *const resources[] = {"cpu", "memory", "ephemeral-storage"};
@@ -67,6 +69,33 @@ static json_t *container(struct pod *pod)
     return init;
 }
 
+static bool has_item(const json_t *list, const char *key, const char *value)
+{
+    size_t index;
+    const json_t *item;
+
+    json_array_foreach(list, index, item)
+    {
+        const char *its = json_string_value(json_object_get(item, key));
+
+        if (its != NULL && strcmp(its, value) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Every MPI keeps its sessions there; a read-only root has no /tmp unless the manifest mounts one.
+ */
+static void give_temporary(struct pod *pod)
+{
+    const json_t *context = json_object_get(pod->main, "securityContext");
+
+    if (json_is_true(json_object_get(context, "readOnlyRootFilesystem")) &&
+        !has_item(json_object_get(pod->main, "volumeMounts"), "mountPath", "/tmp") &&
+        !has_item(json_object_get(pod->main, "env"), "name", "TMPDIR"))
+        pod_env(pod, "TMPDIR", PATH_RUN);
+}
+
 /* Ours comes first: a pod that cannot have the agent should say so before anything else runs. */
 void pod_inject(struct pod *pod)
 {
@@ -80,4 +109,5 @@ void pod_inject(struct pod *pod)
     /* Sockets and logs: the root of the image may be read-only. */
     pod_volume(pod, VOLUME_RUN, "emptyDir", json_object());
     pod_mount(pod, VOLUME_RUN, PATH_RUN, NULL, false);
+    give_temporary(pod);
 }

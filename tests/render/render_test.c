@@ -426,6 +426,37 @@ static void test_secret_mode(void **state)
     fixture_done(&job);
 }
 
+static const char *temporary(const struct mpijob *job)
+{
+    static char found[64];
+    json_t *pod = render_one(job, 0, 1, 0);
+    const char *value = env_of(at(pod, "spec.containers.0"), "TMPDIR");
+
+    snprintf(found, sizeof found, "%s", value != NULL ? value : "");
+    json_decref(pod);
+    return found;
+}
+
+static void test_place_for_temporary_files(void **state)
+{
+    struct mpijob job;
+    json_t *worker;
+
+    (void)state;
+    fixture_init(&job, fixture_pi);
+    worker = (json_t *)at(job.worker.template, "spec.containers.0");
+    assert_string_equal(temporary(&job), "");
+    json_object_set_new(worker, "securityContext", json_pack("{s:b}", "readOnlyRootFilesystem", 1));
+    assert_string_equal(temporary(&job), "/reknit-run");
+    json_object_set_new(worker, "env", json_pack("[{s:s, s:s}]", "name", "TMPDIR", "value", "/x"));
+    assert_string_equal(temporary(&job), "/x");
+    json_object_del(worker, "env");
+    json_object_set_new(worker, "volumeMounts",
+                        json_pack("[{s:s, s:s}]", "name", "x", "mountPath", "/tmp"));
+    assert_string_equal(temporary(&job), "");
+    fixture_done(&job);
+}
+
 static void test_checkpoints(void **state)
 {
     struct mpijob job;
@@ -811,6 +842,7 @@ int main(void)
         cmocka_unit_test(test_spares),
         cmocka_unit_test(test_init_container),
         cmocka_unit_test(test_secret_mode),
+        cmocka_unit_test(test_place_for_temporary_files),
         cmocka_unit_test(test_checkpoints),
         cmocka_unit_test(test_template_is_kept),
         cmocka_unit_test(test_worker_commands),
