@@ -16,6 +16,8 @@
 #define ANNOTATION_TICKET RESERVED_PREFIX "ticket"
 #define ANNOTATION_PLACE RESERVED_PREFIX "place"
 #define ANNOTATION_IMAGE RESERVED_PREFIX "image"
+#define ANNOTATION_HOSTS \
+    RESERVED_PREFIX "hosts" /* of a coordinator's pod; changes with its hosts */
 
 #define SERVICE_ACCOUNT "reknit"
 

@@ -12,6 +12,7 @@
 
 #define GATHER (60 * RK_S)
 #define REPORT (30 * RK_S)
+#define SETTLE (50 * RK_MS)
 #define NOT_EXECUTED 126
 
 /* ---- gathering ------------------------------------------------------------------------------- */
@@ -46,25 +47,45 @@ static void choose(struct line *line, uint32_t count)
     }
 }
 
+static uint32_t count_used(const struct line *line)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < line->posts; i++)
+        count += line->post[i].used;
+    return count;
+}
+
+static void run(struct line *line)
+{
+    struct rk_why why = {""};
+    int rc = hold_start(&(struct hold){line->words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
+                        &line->held, &why);
+
+    if (rc != 0) {
+        shell_end(line->shell, rk_error_exit_code(rc), why.text);
+        return;
+    }
+    line->state = LINE_RUNS;
+    line->asked[0] = '\0';
+    rk_info("run %u of the command starts on %u of %u workers: %s", line->number, count_used(line),
+            line->needed, line->reason);
+    files_save(line);
+}
+
 static void start(struct line *line, uint32_t count)
 {
-    struct shell *shell = line->shell;
     struct rk_why why = {""};
     int rc;
 
     choose(line, count);
     rc = files_write(line, &why);
-    if (rc == 0)
-        rc = hold_start(&(struct hold){line->words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
-                        &line->held, &why);
     if (rc != 0) {
-        shell_end(shell, rk_error_exit_code(rc), why.text);
+        shell_end(line->shell, rk_error_exit_code(rc), why.text);
         return;
     }
-    line->state = LINE_RUNS;
-    rk_info("run %u of the command starts on %u of %u workers: %s", line->number, count,
-            line->needed, line->reason);
-    files_save(line);
+    line->state = LINE_SETTLES;
+    volume_await(line);
 }
 
 static void report(struct line *line, uint32_t ready)
@@ -115,6 +136,8 @@ void line_restart(struct line *line, const char *format, ...)
     va_list arguments;
     char text[320];
 
+    if (line->state == LINE_SETTLES)
+        gather(line);
     if (!runs && line->state != LINE_GATHERS)
         return;
     va_start(arguments, format);
@@ -182,8 +205,14 @@ static void advance(struct line *line)
     case LINE_GATHERS:
         start_if_enough(line);
         break;
+    case LINE_SETTLES:
+        if (volume_settled(line))
+            run(line);
+        break;
     case LINE_RUNS:
-        if (hold_ended(&line->held, &status))
+        if (line->asked[0] != '\0')
+            line_restart(line, "the command asked for worker %s, which is not there", line->asked);
+        else if (hold_ended(&line->held, &status))
             judge(line, status);
         break;
     case LINE_JUDGED:
@@ -231,7 +260,9 @@ uint64_t line_deadline(const struct shell *shell)
 {
     const struct line *line = shell->line;
 
-    return line == NULL || line->state == LINE_WAITS ? UINT64_MAX : line->ping_at;
+    if (line == NULL || line->state == LINE_WAITS)
+        return UINT64_MAX;
+    return line->state == LINE_SETTLES ? shell->now + SETTLE : line->ping_at;
 }
 
 void line_reaped(struct shell *shell, pid_t pid)

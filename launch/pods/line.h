@@ -1,9 +1,9 @@
 /* The user's own command line, where a job has no program that agents start: it runs in this pod,
  * and what it asks for through `reknit-rsh` runs in the worker pods (worker/serve).
  *
- *     gathers -> runs -> (it ended well, or by itself) over
- *        ^        |
- *        +- ends <+ a worker was lost
+ *     gathers -> settles -> runs -> (it ended well, or by itself) over
+ *        ^          |         |
+ *        +----------+- ends <-+ a worker was lost
  *
  * Each run is a line with a number.  A worker says that it is ready for a line when it runs nothing
  * of another one, and a line starts when all, or after the gather time enough, are ready: so there

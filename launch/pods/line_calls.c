@@ -108,15 +108,31 @@ static void end_call(struct call *call, int32_t code)
     call->output[0].ends = call->output[1].ends = true;
 }
 
-/* Says why nothing runs. */
-static void refuse(struct call *call, const char *host)
+/* Nothing runs; `why` is said. */
+static void refuse(struct call *call)
 {
-    snprintf(call->why, sizeof call->why, "no worker of this job has the name or address '%.100s'",
-             host);
+    call->post = NULL;
     end_call(call, RSH_FAILURE);
 }
 
-static bool is_here(const struct line *line, const char *host)
+static void refuse_stranger(struct call *call, const char *host)
+{
+    snprintf(call->why, sizeof call->why, "no worker of this job has the name or address '%.100s'",
+             host);
+    refuse(call);
+}
+
+/* Its mpirun would wait, maybe for ever, for a worker that comes later or never. */
+static void refuse_missing(struct line *line, struct call *call)
+{
+    snprintf(line->asked, sizeof line->asked, "%s", call->post->name);
+    snprintf(call->why, sizeof call->why,
+             "worker '%.100s' is not there, and none of this run's: the hosts are old",
+             call->post->name);
+    refuse(call);
+}
+
+bool call_is_here(const struct line *line, const char *host)
 {
     size_t label = strcspn(host, ".");
     const char *name = line->shell->given.pod_name;
@@ -137,7 +153,7 @@ void call_begin(struct line *line, struct call *call, const char *data, size_t s
         call_lose(line, call);
         return;
     }
-    if (is_here(line, host)) {
+    if (call_is_here(line, host)) {
         relay_frame(call, RSH_LOCAL, NULL, 0);
         call->ended = call->finished = true;
         return;
@@ -145,7 +161,11 @@ void call_begin(struct line *line, struct call *call, const char *data, size_t s
     call->post = posts_find_host(line, host);
     call->command = strdup(data + length + 1);
     if (call->post == NULL || call->command == NULL) {
-        refuse(call, host);
+        refuse_stranger(call, host);
+        return;
+    }
+    if (!call->post->used && !call->post->connected) {
+        refuse_missing(line, call);
         return;
     }
     call->post->used = true;

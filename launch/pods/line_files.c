@@ -44,6 +44,7 @@ int files_open(struct line *line, struct rk_why *why)
 void files_close(struct line *line)
 {
     write_cancel(line->write);
+    volume_close(line);
     free(line->hostfile);
     free(line->discover);
     for (int i = 0; i < 2; i++) {
@@ -157,6 +158,11 @@ int files_write(struct line *line, struct rk_why *why)
 
 /* ---- the ConfigMap --------------------------------------------------------------------------- */
 
+static bool differs(const char *wanted, const char *written)
+{
+    return wanted != NULL && (written == NULL || strcmp(wanted, written) != 0);
+}
+
 static void on_written(void *who, const struct response *response)
 {
     struct line *line = who;
@@ -172,11 +178,8 @@ static void on_written(void *who, const struct response *response)
             line->written[i] = line->writing[i];
         line->writing[i] = NULL;
     }
-}
-
-static bool differs(const char *wanted, const char *written)
-{
-    return wanted != NULL && (written == NULL || strcmp(wanted, written) != 0);
+    if (line->state == LINE_SETTLES && !differs(line->hostfile, line->written[0]))
+        volume_touch(line);
 }
 
 static void write_map(struct line *line)

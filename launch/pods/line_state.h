@@ -3,7 +3,7 @@
  *   line.c          one run after the other      line_posts.c   the workers
  *   line_calls.c    reknit-rsh and what it runs  line_relay.c   its streams
  *   line_files.c    hostfiles, what must outlive this process
- *   line_environment.c   what the command is told */
+ *   line_volume.c   the hostfile in a volume    line_environment.c   what the command is told */
 #ifndef RK_LAUNCH_PODS_LINE_STATE_H
 #define RK_LAUNCH_PODS_LINE_STATE_H
 
@@ -60,6 +60,7 @@ struct call {
 enum line_state {
     LINE_WAITS,   /* for the list of pods */
     LINE_GATHERS, /* waits for workers */
+    LINE_SETTLES, /* has them, and waits for the volume of the hostfile */
     LINE_RUNS,
     LINE_JUDGED, /* its command failed: was a worker lost? */
     LINE_ENDS,   /* is killed, to run again */
@@ -71,9 +72,10 @@ struct line {
     char **words;
     enum line_state state;
     uint32_t number;
-    char reason[256]; /* why it starts */
-    struct held held; /* its command */
-    int exit_code;    /* JUDGED */
+    char reason[256];      /* why it starts */
+    struct held held;      /* its command */
+    char asked[PODS_NAME]; /* a worker that the command named, and that is not there; "" */
+    int exit_code;         /* JUDGED */
     uint64_t judge_ask;
     uint64_t gather_until, report_at;
     uint32_t restarts, tickets; /* tickets: the next one */
@@ -93,6 +95,8 @@ struct line {
     char *discover;
     char *writing[2], *written[2]; /* hostfile, discover: being written, known to be there */
     uint64_t write_at;
+    struct write *touch; /* of this pod, under way */
+    uint64_t settle_until;
 };
 
 /* ---- line.c ---------------------------------------------------------------------------------- */
@@ -126,6 +130,8 @@ void calls_again(struct line *line, const struct post *post);
 void calls_take(struct line *line, const struct post *post, const Rk__Envelope *envelope);
 /* reknit-rsh is gone. */
 void call_lose(struct line *line, struct call *call);
+/* By this pod's name, or that of the Job's pods. */
+bool call_is_here(const struct line *line, const char *host);
 /* Where to, what: reknit-rsh's first frame.  False: the call is over. */
 void call_begin(struct line *line, struct call *call, const char *data, size_t size);
 
@@ -139,6 +145,16 @@ bool relay_write(struct line *line, struct call *call);
 void relay_say(struct line *line, struct call *call);
 /* Notes one frame for reknit-rsh; false: one waits already, or there is no memory. */
 bool relay_frame(struct call *call, enum rsh_kind kind, const void *data, size_t size);
+
+/* ---- line_volume.c --------------------------------------------------------------------------- */
+
+/* From now on the volume is waited for, but not for ever. */
+void volume_await(struct line *line);
+/* True when it has the hosts of the line that is to start, or was waited for in vain. */
+bool volume_settled(struct line *line);
+/* The ConfigMap was written: changes this pod, so that the kubelet looks. */
+void volume_touch(struct line *line);
+void volume_close(struct line *line);
 
 /* ---- line_environment.c ---------------------------------------------------------------------- */
 

@@ -55,6 +55,20 @@ static void test_options(void **state)
     expect("-x -- a -- -odd", "a", "-odd");
 }
 
+/* As they were seen: Open MPI 5's, and Intel's of 2021.6 (ssh) and 2020.1 (rsh). */
+static void test_launchers(void **state)
+{
+    (void)state;
+    expect(
+        "-x w-0.j.n.svc PRTE_PREFIX=/usr;export PRTE_PREFIX;/usr/bin/prted --prtemca ess \"env\"",
+        "w-0.j.n.svc", "PRTE_PREFIX=/usr;export PRTE_PREFIX;/usr/bin/prted --prtemca ess \"env\"");
+    expect("-q -x -o ConnectionAttempts=10 w-0 /opt/bin//hydra_bstrap_proxy --upstream-host a "
+           "--pgid 0",
+           "w-0", "/opt/bin//hydra_bstrap_proxy --upstream-host a --pgid 0");
+    expect("w-0 /opt/bin//hydra_bstrap_proxy --launcher rsh -x", "w-0",
+           "/opt/bin//hydra_bstrap_proxy --launcher rsh -x");
+}
+
 static void test_no_input(void **state)
 {
     char yes[] = "-xn a true";
@@ -115,9 +129,8 @@ static void test_split(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options),
-        cmocka_unit_test(test_no_input),
-        cmocka_unit_test(test_what_lacks),
+        cmocka_unit_test(test_options),  cmocka_unit_test(test_launchers),
+        cmocka_unit_test(test_no_input), cmocka_unit_test(test_what_lacks),
         cmocka_unit_test(test_split),
     };
 
