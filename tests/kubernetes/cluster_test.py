@@ -13,6 +13,7 @@ from process import wait_for
 SERVER = None    # an ApiServer, a Cluster or a Kubectl of a cluster that is not ours
 CLUSTER = None   # the Cluster
 BASE = None      # the layer of plain Debian, a file
+NEXT = None      # the layer of the next Debian with its implementations of MPI, a file
 ARCHIVE = None   # the image IMAGE of it, as an archive
 BINARIES = None  # the folder of programs (binaries.py)
 IMAGE = "localhost/debian:1"

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """A user's own mpirun line in the coordinator's pod, on a simulated API server, without sshd."""
-import json
 import os
 import re
 import shutil
@@ -8,44 +7,11 @@ import signal
 import sys
 import unittest
 
-from pods_case import BUILD, PLURALS, PodsCase, wait_for
+from line_case import PROGRAM, LineCase, wait_for
 
-PROGRAM = "/checkpoints/estimate"
 HYDRA = shutil.which("mpiexec.hydra")
 STARTS = 20
 AT_ONCE = 4
-
-MANIFEST = """
-apiVersion: kubeflow.org/v2beta1
-kind: MPIJob
-metadata:
-  name: {name}
-  annotations: {{reknit.dev/image: "agent:1"{annotations}}}
-spec:
-  mpiImplementation: {mpi}
-  runPolicy: {{backoffLimit: {retries}}}
-  mpiReplicaSpecs:
-    Launcher:
-      restartPolicy: Never
-      template:
-        spec:
-          containers:
-          - name: l
-            image: user:1
-            command: {command}
-            env: [{{name: OMPI_ALLOW_RUN_AS_ROOT, value: "1"}},
-                  {{name: OMPI_ALLOW_RUN_AS_ROOT_CONFIRM, value: "1"}}, {env}]
-            volumeMounts: [{{name: c, mountPath: /checkpoints}}]
-          volumes: [{{name: c, hostPath: {{path: {folder}}}}}]
-    Worker:
-      replicas: {workers}
-      template:
-        spec:
-          containers:
-          - {{name: w, image: user:1, {worker}
-             volumeMounts: [{{name: c, mountPath: /checkpoints}}]}}
-          volumes: [{{name: c, hostPath: {{path: {folder}}}}}]
-"""
 
 # What a test does with the launch agent by hand: `ssh HOST COMMAND`.
 STREAMS = r"""
@@ -68,39 +34,8 @@ kill -KILL $!
 $ssh streams-worker-1 'pid=$(cat /checkpoints/pid); while [ -d /proc/$pid ]; do sleep 0.1; done
     pgrep -x sleep | wc -l'
 """
-
-
-class Line(PodsCase):
-    """Runs of a command, and what is lost meanwhile."""
-
-    def setUp(self):
-        super().setUp()
-        shutil.copy2(os.path.join(BUILD, "tests", "estimate"), self.checkpoints)
-
-    def begin(self, name, *command, **more):
-        """Creates a job that has this command, and no worker pods."""
-        given = {"mpi": "OpenMPI", "workers": 3, "retries": 0, "annotations": "", "env": "",
-                 "worker": "", **more}
-        path = os.path.join(self.folder, f"{name}.yaml")
-        with open(path, "w", encoding="utf-8") as out:
-            out.write(MANIFEST.format(name=name, command=json.dumps(command),
-                                      folder=self.checkpoints, **given))
-        objects = [o for o in self.rendered(path) if o["kind"] in ("Job", "Service", "ConfigMap")]
-        rights = self.rendered("--rbac") if not self.list("roles")["items"] else []
-        for made in rights + objects:
-            self.create(PLURALS[made["kind"]], made)
-
-    def runs(self, name):
-        """How many workers each run of the command had."""
-        return re.findall(r"run \d+ of the command starts on (\d+) of", self.launcher_log(name))
-
-    def wait_for_ranks(self):
-        """Until the program runs, which was told to hold its locks in /checkpoints."""
-        wait_for(lambda: os.path.exists(os.path.join(self.checkpoints, "rank-2")), "ranks run")
-
-    def kill_pod(self, name):
-        """All processes of a pod, at once."""
-        self.sim.control("pod/exit", namespace=self.space, name=name)
+class Line(LineCase):
+    """With the implementations of MPI of this machine."""
 
     def test_open_mpi(self):
         self.begin("pi", "mpirun", "-np", "3", PROGRAM)

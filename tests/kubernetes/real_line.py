@@ -1,5 +1,8 @@
 """mpi-operator's `pi` jobs, as their manifests stand, in real pods that keep every rule of Pod
-Security `restricted`: no sshd in the image, no keys, no root."""
+Security `restricted`: no sshd in the image, no keys, no root.
+
+The same programs also run in an image of the next Debian, which has Open MPI 5 and a newer MPICH.
+"""
 import json
 import os
 import shutil
@@ -25,6 +28,9 @@ COPY pi.c /home/mpiuser/
 RUN mpicc.openmpi -D_GNU_SOURCE -o /home/mpiuser/pi-openmpi /home/mpiuser/pi.c -lm && \\
     mpicc.mpich -D_GNU_SOURCE -o /home/mpiuser/pi-mpich /home/mpiuser/pi.c -lm
 """
+
+NEXT = "localhost/mpi-pi-next:1"
+PROGRAMS = ("home/mpiuser/pi-openmpi", "home/mpiuser/pi-mpich")
 
 MANIFEST = """
 apiVersion: kubeflow.org/v2beta1
@@ -72,32 +78,48 @@ CONTAINER = {"runAsUser": 1000, "allowPrivilegeEscalation": False,
 class RealLine(NodeTest):
     """A user's own mpirun line."""
 
-    imported = False
+    archive = None
+    has_next = False
 
     def setUp(self):
         super().setUp()
         import_agent(self)
-        if not RealLine.imported:
+        if not RealLine.archive:
             context = os.path.join(self.cluster.folder, "mpi-pi")
             os.makedirs(context)
             with open(os.path.join(context, "Dockerfile"), "w", encoding="utf-8") as out:
                 out.write(DOCKERFILE)
             shutil.copy2(os.path.join(ROOT, "tests", "programs", "estimate.c"),
                          os.path.join(context, "pi.c"))
-            self.cluster.image_import(image.build(self.cluster.folder, NAME, context,
-                                                  bases=[cluster_test.ARCHIVE]))
-            RealLine.imported = True
+            RealLine.archive = image.build(self.cluster.folder, NAME, context,
+                                           bases=[cluster_test.ARCHIVE])
+            self.cluster.image_import(RealLine.archive)
+
+    def provide_next(self):
+        """The image NEXT: the same programs, and the next Debian's implementations of MPI."""
+        if cluster_test.NEXT is None:
+            self.skipTest("the next Debian could not be fetched; the runner has said why")
+        if RealLine.has_next:
+            return
+        files = {name: os.path.join(self.cluster.folder, "programs", name) for name in PROGRAMS}
+        image.extract(RealLine.archive, os.path.join(self.cluster.folder, "programs"), *PROGRAMS)
+        top = image.layer(self.cluster.path("programs.tar"), files)
+        self.cluster.image_import(image.write(
+            self.cluster.path("next.tar"), NEXT, [cluster_test.NEXT, top],
+            Env=[image.PATH, "UCX_TLS=tcp,self"]))
+        RealLine.has_next = True
 
     def pods(self, role):
         found = self.get("pods", "-l", f"training.kubeflow.org/job-role={role}")
         return found["items"] if found else []
 
-    def run_pi(self, name, implementation, command, program):
+    def run_pi(self, name, implementation, command, program, image_name=NAME, **container):
         path = os.path.join(self.cluster.folder, f"{name}.yaml")
         with open(path, "w", encoding="utf-8") as out:
             out.write(MANIFEST.format(
-                name=name, agent=AGENT, image=NAME, implementation=implementation, command=command,
-                program=program, pod=json.dumps(POD), container=json.dumps(CONTAINER)))
+                name=name, agent=AGENT, image=image_name, implementation=implementation,
+                command=command, program=program, pod=json.dumps(POD),
+                container=json.dumps({**CONTAINER, **container})))
         objects = []
         for more in (["--rbac"], [path]):
             made = subprocess.check_output(
@@ -126,6 +148,16 @@ class RealLine(NodeTest):
 
     def test_mpich(self):
         self.run_pi("pi-mpich", "MPICH", "mpiexec.hydra", "pi-mpich")
+
+    def test_next_open_mpi(self):
+        """Open MPI 5; and nothing but the pod's volumes can be written."""
+        self.provide_next()
+        self.run_pi("pi-five", "OpenMPI", "mpirun", "pi-openmpi", NEXT,
+                    readOnlyRootFilesystem=True)
+
+    def test_next_mpich(self):
+        self.provide_next()
+        self.run_pi("pi-next", "MPICH", "mpiexec.hydra", "pi-mpich", NEXT)
 
 
 if __name__ == "__main__":

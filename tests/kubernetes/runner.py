@@ -85,6 +85,7 @@ def import_base(cluster, given):
     """The image of most test pods: plain Debian, with kubectl."""
     started = time.monotonic()
     cluster_test.BASE = image.base(given.cache, *BASE_PACKAGES)
+    cluster_test.NEXT = image.next_base(given.cache)
     kubectl = os.path.join(given.binaries, "bin", "kubectl")
     top = image.layer(cluster.path("kubectl.tar"), {"/usr/local/bin/kubectl": kubectl})
     cluster_test.ARCHIVE = image.write(cluster.path("debian.tar"), cluster_test.IMAGE,
@@ -107,11 +108,22 @@ def keep(cluster):
 # ---- on the machine
 
 
+def fetch_next(given):
+    """The next Debian, for what only its packages have: tests of that are skipped without it."""
+    started = time.monotonic()
+    try:
+        image.base(given.cache, *image.NEXT_PACKAGES, release=debian.NEXT)
+        say(f"base of {debian.NEXT} there after {time.monotonic() - started:.1f} s")
+    except debian.Missing as why:
+        say(f"no test with Debian's {debian.NEXT}: {why}")
+
+
 def with_nodes(given):
     """Tests on the ground and around it; what they left is a failure like any other."""
     started = time.monotonic()
     image.base(given.cache, *BASE_PACKAGES)
     say(f"base image there after {time.monotonic() - started:.1f} s")
+    fetch_next(given)
     ground.sweep()
     before = traces.look()
     counts = [run_tests("outer", given.pattern)]

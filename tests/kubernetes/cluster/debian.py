@@ -11,6 +11,7 @@ import subprocess
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 PACKAGES = os.path.join(ROOT, "launch", "packages")
 RELEASE = "bookworm"
+NEXT = "trixie"
 TARGET = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
@@ -48,11 +49,13 @@ def mirrors():
     return found
 
 
-def source_lines(kinds=("deb",)):
-    """Lines of a sources list for the release, with the machine's mirrors."""
+def source_lines(kinds=("deb",), release=RELEASE):
+    """Lines of a sources list for a release, with the machine's mirrors.  Of another release than
+    ours only what it came with, which a mirror has that has ours."""
     signed = f"[signed-by={KEYRING}] " if os.path.exists(KEYRING) else ""
-    return [f"{kind} {signed}{address} {suite} main" for address, suite in mirrors()
-            for kind in kinds]
+    found = [(address, suite if release == RELEASE else release) for address, suite in mirrors()
+             if release == RELEASE or suite == RELEASE]
+    return [f"{kind} {signed}{address} {suite} main" for address, suite in found for kind in kinds]
 
 
 class Apt:

@@ -16,6 +16,8 @@ import ground
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LONG_AGO = "1970-01-01T00:00:00Z"
+NEXT_PACKAGES = ("mpich", "openmpi-bin")
+LIMIT = 900  # seconds for a base
 LEFT_OUT = ("doc", "man", "info", "locale", "lintian")
 # What holds a pod's namespaces: sleeps, and ends when asked to.
 PAUSE = """
@@ -78,6 +80,17 @@ def write(path, name, layers, **config):
     return path
 
 
+def extract(archive, folder, *names):
+    """Takes files, each of them in one layer, out of an image's archive into a folder."""
+    with tarfile.open(archive) as whole:
+        for entry in whole:
+            if not entry.name.endswith(".tar") or not entry.isfile():
+                continue
+            with tarfile.open(fileobj=whole.extractfile(entry)) as stack:
+                wanted = [e for e in stack if e.name.removeprefix("./") in names]
+                stack.extractall(folder, wanted)
+
+
 def write_pause(folder, name):
     """The image of the container that holds a pod together: one static program."""
     source, program = os.path.join(folder, "pause.c"), os.path.join(folder, "pause")
@@ -113,19 +126,32 @@ def build(folder, name, context, *arguments, bases=()):
     return archive
 
 
-def base(cache, *packages):
+def base_path(cache, packages, release):
+    """Where a base is kept, and whether it is there."""
+    key = hashlib.sha256(json.dumps([release, LEFT_OUT, sorted(packages)]).encode())
+    path = os.path.join(cache, f"debian-{release}-{key.hexdigest()[:8]}.tar")
+    return path, os.path.exists(path)
+
+
+def next_base(cache):
+    """The base of the next Debian with its implementations of MPI, or None: it is not kept yet."""
+    path, there = base_path(cache, NEXT_PACKAGES, debian.NEXT)
+    return path if there else None
+
+
+def base(cache, *packages, release=debian.RELEASE):
     """A layer: Debian without documentation, with packages; made once, kept in the cache.  Needs
     the network the first time."""
-    key = hashlib.sha256(json.dumps([debian.RELEASE, LEFT_OUT, sorted(packages)]).encode())
-    path = os.path.join(cache, f"debian-{debian.RELEASE}-{key.hexdigest()[:8]}.tar")
-    if os.path.exists(path):
+    path, there = base_path(cache, packages, release)
+    if there:
         return path
     os.makedirs(cache, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="debian-build-", dir=cache) as work:
         made = os.path.join(work, "base.tar")
-        line = ["mmdebstrap", "--variant=minbase", "--mode=root", f"--include={','.join(packages)}",
+        line = ["timeout", "-k", "60", str(LIMIT), "mmdebstrap", "--variant=minbase",
+                "--mode=root", f"--include={','.join(packages)}",
                 *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in LEFT_OUT),
-                debian.RELEASE, made, *debian.source_lines()]
+                release, made, *debian.source_lines(release=release)]
         run = subprocess.run(line, text=True, check=False, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         if run.returncode != 0:

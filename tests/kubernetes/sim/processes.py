@@ -53,7 +53,8 @@ class ProcessKubelet(kubelet.Kubelet):
         shutil.rmtree(self.root, ignore_errors=True)
 
     def call_image(self, given):
-        """What an image has: `name`; `folder`, laid over the machine's root; `command`, `args`."""
+        """What an image has: `name`; `root`, in place of the machine's; `folder`, laid over the
+        root; `command`, `args`."""
         self.images[given.pop("name")] = given
 
     def changed(self, key, change):

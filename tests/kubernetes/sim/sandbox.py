@@ -1,8 +1,8 @@
 """One container as local processes: own mounts, process numbers, host name; not the network.
 
-The root is an overlay over the machine's own, with a tmpfs on top: a container sees what is
-installed here, and what it writes outside its volumes is gone with it.  The files of an image that
-a test gave are laid on top.  All processes end with the first one, and with the server.
+The root is an overlay over the machine's own, or over that of an image that a test gave, with a
+tmpfs on top: what a container writes outside its volumes is gone with it.  Single files of an image
+are laid on top.  All processes end with the first one, and with the server.
 """
 import asyncio
 import contextlib
@@ -85,7 +85,8 @@ class Container:
                  f"mkdir {scratch}/upper {scratch}/work {root}"]
         if self.image.get("folder"):
             lines.append(f"cp -a {shlex.quote(self.image['folder'])}/. {scratch}/upper/")
-        lines.append(f"mount -t overlay overlay -o lowerdir=/,upperdir={scratch}/upper,"
+        below = shlex.quote(self.image.get("root", "/"))
+        lines.append(f"mount -t overlay overlay -o lowerdir={below},upperdir={scratch}/upper,"
                      f"workdir={scratch}/work {root}")
         for point in other_mounts():
             lines.append(f"if [ -e {root}{point} ]; then mount --rbind {point} {root}{point}; fi")
