@@ -326,6 +326,8 @@ static void on_listed(void *who)
     cluster_step(shell, &event);
     if (shell->link != NULL || shell->ended)
         return;
+    if (shell->nodes == NULL)
+        nodes_open(shell);
     if (shell->line != NULL) {
         line_listed(shell);
         return;
@@ -395,6 +397,7 @@ void cluster_tick(struct shell *shell)
         shell->watch = NULL;
         shell->relist = open_watch(shell, &why) != 0;
     }
+    nodes_turn(shell);
     if (pods_deadline(shell->pods) <= shell->now)
         cluster_step(shell, &event);
 }
@@ -412,6 +415,7 @@ void cluster_stop(struct shell *shell, bool all)
 
 void cluster_close(struct shell *shell)
 {
+    nodes_close(shell);
     watch_close(shell->watch);
     notices_close(shell->notices);
     pods_free(shell->pods);

@@ -2,6 +2,7 @@
  *
  *   command.c   options, birth, the end          loop.c      the turn: what to wait for, signals
  *   talk.c      with the coordinator             cluster.c   pods: watched, created, deleted
+ *   nodes.c     what the cluster says of nodes, where we may look
  *   setup.c     what must be known of the cluster before the coordinator starts
  *   adopt.c     objects of the job that nobody owns yet
  *   leave.c     when this pod is to end
@@ -77,7 +78,9 @@ struct shell {
     uint64_t step_since, say_at; /* the step began; that it still lasts is said then */
     struct watch *watch;
     struct notices *notices;
-    bool relist; /* the watch is to be opened again */
+    bool relist;         /* the watch is to be opened again */
+    struct watch *nodes; /* NULL: they are not watched */
+    bool nodes_refused;
     struct pods *pods;
     struct keeper keeper;
     struct line *line; /* the user's own command; NULL: the job has a program */
@@ -157,6 +160,12 @@ void cluster_step(struct shell *shell, struct pods_event *event);
 void cluster_tick(struct shell *shell);
 /* The job is over: pods go as its cleanPodPolicy says, or all of them. */
 void cluster_stop(struct shell *shell, bool all);
+
+/* ---- nodes.c --------------------------------------------------------------------------------- */
+
+void nodes_open(struct shell *shell);
+void nodes_turn(struct shell *shell);
+void nodes_close(struct shell *shell);
 
 /* ---- leave.c --------------------------------------------------------------------------------- */
 

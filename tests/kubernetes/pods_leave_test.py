@@ -28,6 +28,7 @@ class Leaving(PodsCase):
             pod = f"evicted-worker-{number}"
             self.sim.control("pod/evict", namespace=self.space, name=pod, kind=kind)
             self.seen("evicted", f"joined on {pod}-1")
+        self.assertIn("nodes are not watched", self.launcher_log("evicted"))
         self.handed_over("evicted", [f"evicted-worker-{n}" for n in range(3)])
         self.assertEqual("Complete", self.ended("evicted"))
         self.assertEqual(self.digest_of_laptop(400, 3), self.digest())
@@ -53,6 +54,26 @@ class Leaving(PodsCase):
         self.sim.control("plans/clear")
         self.assertEqual("Complete", self.ended("spare"))
         self.assertEqual(self.digest_of_laptop(400, 2), self.digest())
+
+    def test_a_node_that_is_gone(self):
+        """It is told at once to a coordinator that may look at nodes."""
+        rbac = "rbac.authorization.k8s.io"
+        self.sim.create("clusterroles", {
+            "apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": self.space},
+            "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["list", "watch"]}]}, "")
+        self.sim.create("clusterrolebindings", {
+            "apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": self.space},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": self.space},
+            "subjects": [{"kind": "ServiceAccount", "name": "reknit", "namespace": self.space}]}, "")
+        self.start("sees", self.chargpt(300, pace=20), 2)
+        self.seen("sees", "generation 1: 2 ranks")
+        lost = self.get("pods", "sees-worker-1")["spec"]["nodeName"]
+        self.sim.control("node/lost", name=lost, processes="kill", silence=3600, tolerated=3600)
+        self.sim.control("remove", key="nodes", name=lost)
+        self.seen("sees", f"node {lost} is gone")
+        self.assertEqual("Complete", self.ended("sees"))
+        self.assertEqual(self.digest_of_laptop(300, 2), self.digest())
 
     def test_a_pod_that_pends_is_not_asked_for_again(self):
         """Its coordinator is killed, then the coordinator's pod deleted, while it is on its way."""
