@@ -97,7 +97,7 @@ void probe_mpi(struct finding *finding)
 
     if (carrier_launch_command(&launch, &command, &why) != 0) {
         finding->state = FINDING_MISSING;
-        snprintf(finding->text, sizeof finding->text, "%s", why.text);
+        snprintf(finding->text, sizeof finding->text, "%.250s", why.text);
         return;
     }
     look_at_program(finding, command.file != NULL ? command.file : command.argv[0], "--version",
