@@ -81,26 +81,20 @@ static void describe(struct making *making, const struct pod_seen *seen, char *o
 {
     struct end end = {.cause = END_EXIT, .exit_code = -1, .signal = -1};
 
-    if (!seen->ended || strcmp(seen->reason, "Evicted") == 0)
+    if (seen->ended)
+        sentence_exit(&end, seen);
+    if (!seen->ended || strcmp(seen->reason, "Evicted") == 0) {
         end.cause = END_EVICTED;
-    if (seen->ended) {
-        end.exit_code = seen->exit_code;
-        end.signal = seen->signal > 0        ? seen->signal
-                     : seen->exit_code > 128 ? seen->exit_code - 128
-                                             : -1;
-        end.oom = strcmp(seen->end_reason, "OOMKilled") == 0;
+        sentence_clean(end.reason, sizeof end.reason, seen->reason);
+        sentence_clean(end.message, sizeof end.message, seen->message);
     }
-    sentence_clean(end.reason, sizeof end.reason,
-                   end.cause == END_EVICTED ? seen->reason : seen->end_reason);
-    sentence_clean(end.message, sizeof end.message,
-                   end.cause == END_EVICTED ? seen->message : seen->end_message);
     sentence_end(out, size, seen->name, seen->node, object_namespace(making->seen->mpijob), &end);
 }
 
 /* The ranks of a place are those it had at first: a job that shrinks numbers them anew. */
 static void tell_loss(struct making *making, const struct pod_seen *seen, bool worker)
 {
-    char sentence[PLAN_NOTE / 2];
+    char sentence[PLAN_NOTE - 64];
     uint32_t slots = making->job != NULL ? making->job->slots : 1;
 
     describe(making, seen, sentence, sizeof sentence);

@@ -51,17 +51,6 @@ static void because(struct end *end, const char *reason, const char *message)
     sentence_clean(end->message, sizeof end->message, message);
 }
 
-static void exit_of(struct end *end, const struct pod_seen *seen)
-{
-    end->exit_code = seen->exit_code;
-    end->signal = seen->signal > 0 ? seen->signal : -1;
-    if (end->signal < 0 && seen->exit_code > 128 && seen->exit_code <= 192)
-        end->signal = seen->exit_code - 128;
-    end->oom = strcmp(seen->end_reason, "OOMKilled") == 0;
-    if (end->oom)
-        end->signal = 9;
-}
-
 static enum end_cause cause_of(const struct pod_seen *seen)
 {
     if (!is_dead(seen))
@@ -76,10 +65,12 @@ static void explain_end(struct life *life, const struct pod_seen *seen)
     struct end *end = &life->end;
     enum end_cause cause = cause_of(seen);
 
-    if (seen->ended)
-        exit_of(end, seen);
-    else if (seen->phase == SEEN_SUCCEEDED)
+    if (seen->ended) {
+        sentence_exit(end, seen);
+    } else if (seen->phase == SEEN_SUCCEEDED) {
         end->exit_code = 0;
+        because(end, "", "");
+    }
     if (life->state == PODS_KILLED)
         return;
     end->cause = cause;
@@ -89,8 +80,6 @@ static void explain_end(struct life *life, const struct pod_seen *seen)
         because(end, seen->reason, seen->message);
     else if (cause == END_DELETED)
         because(end, seen->disruption, seen->disruption_message);
-    else
-        because(end, seen->end_reason, seen->end_message);
 }
 
 static void explain(struct life *life, const struct pod_seen *seen, enum life_event event)

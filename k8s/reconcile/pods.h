@@ -29,7 +29,7 @@
 #define PODS_NAME 96
 #define PODS_UID 40
 #define PODS_ADDRESS 48
-#define PODS_TEXT 480
+#define PODS_TEXT 960 /* fits an Event */
 
 struct pods_config {
     const char *job, *namespace;

@@ -32,6 +32,84 @@ size_t sentence_clean(char *out, size_t size, const char *from)
     return length < size ? taken : cut(out, size);
 }
 
+/* ---- last lines --------------------------------------------------------------------------------
+ */
+
+#define MOST_LINES 8u
+#define BETWEEN 3u /* " | " */
+
+/* Where the last lines that fit begin; one line is taken whatever its length. */
+static size_t tail_begin(const char *from, size_t end, size_t size)
+{
+    size_t begin = end;
+    size_t used = 0;
+
+    for (uint32_t lines = 0; lines < MOST_LINES; lines++) {
+        size_t last = lines == 0 ? end : begin - 1;
+        size_t start = last;
+
+        while (start > 0 && from[start - 1] != '\n')
+            start--;
+        used += last > start ? last - start + BETWEEN : 0;
+        if (lines > 0 && used > size)
+            break;
+        begin = start;
+        if (start == 0)
+            break;
+    }
+    return begin;
+}
+
+size_t sentence_tail(char *out, size_t size, const char *from)
+{
+    size_t end = strlen(from);
+    size_t used = 0;
+    size_t i;
+
+    while (end > 0 && (unsigned char)from[end - 1] <= ' ')
+        end--;
+    for (i = tail_begin(from, end, size); i < end && used + BETWEEN < size; i++) {
+        unsigned char c = (unsigned char)from[i];
+
+        if (c == '\n' && used > 0) {
+            memcpy(out + used, " | ", BETWEEN);
+            used += BETWEEN;
+            while (i + 1 < end && from[i + 1] == '\n')
+                i++;
+        } else if (c != '\n') {
+            out[used++] = c < 0x20 || c == 0x7f ? ' ' : (char)c;
+        }
+    }
+    out[used] = '\0';
+    return i < end ? cut(out, used + 1) : used;
+}
+
+/* What the kubelet itself has to say comes with other reasons: ContainerCannotRun, StartError. */
+static bool is_of_program(const char *reason)
+{
+    return strcmp(reason, "Error") == 0 || strcmp(reason, "OOMKilled") == 0 ||
+           strcmp(reason, "Completed") == 0;
+}
+
+void sentence_exit(struct end *end, const struct pod_seen *seen)
+{
+    bool of_program = is_of_program(seen->end_reason);
+
+    end->exit_code = seen->exit_code;
+    end->signal = seen->signal > 0 ? seen->signal : -1;
+    if (end->signal < 0 && seen->exit_code > 128 && seen->exit_code <= 192)
+        end->signal = seen->exit_code - 128;
+    end->oom = strcmp(seen->end_reason, "OOMKilled") == 0;
+    if (end->oom)
+        end->signal = 9;
+    sentence_clean(end->reason, sizeof end->reason, seen->end_reason);
+    sentence_clean(end->message, sizeof end->message, of_program ? "" : seen->end_message);
+    sentence_tail(end->log, sizeof end->log, of_program ? seen->end_message : "");
+}
+
+/* ---- sentences ---------------------------------------------------------------------------------
+ */
+
 /* A text that grows; cut once it is full. */
 struct text {
     char *out;
@@ -94,6 +172,12 @@ static void add_exit(struct text *text, const struct end *end)
         add_reason(text, end);
 }
 
+static void add_log(struct text *text, const struct end *end)
+{
+    if (end->log[0] != '\0' && (end->cause != END_EXIT || end->exit_code != 0))
+        add(text, "; its last lines: %s", end->log);
+}
+
 static void add_failure(struct text *text, const struct end *end, const char *namespace)
 {
     switch (end->cause) {
@@ -134,10 +218,12 @@ void sentence_end(char *out, size_t size, const char *name, const char *node, co
     case END_EXIT:
     case END_RESTARTED:
         add_exit(&text, end);
+        add_log(&text, end);
         break;
     case END_EVICTED:
         add(&text, strcmp(end->reason, "Evicted") == 0 ? " was evicted" : " failed");
         add_reason(&text, end);
+        add_log(&text, end);
         break;
     case END_DELETED:
         add(&text, " was deleted");

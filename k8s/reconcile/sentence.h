@@ -3,12 +3,15 @@
 #ifndef RK_K8S_RECONCILE_SENTENCE_H
 #define RK_K8S_RECONCILE_SENTENCE_H
 
+#include "k8s/reconcile/seen.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define END_REASON 32
 #define END_MESSAGE 128
+#define END_LOG 512
 
 enum end_cause {
     END_NONE,
@@ -35,10 +38,15 @@ struct end {
     int32_t exit_code, signal; /* -1: not known */
     bool oom;
     char reason[END_REASON], message[END_MESSAGE];
+    char log[END_LOG]; /* the last lines of its container; "": not known */
 };
 
 /* Copies `from` cleaned and cut; returns the length. */
 size_t sentence_clean(char *out, size_t size, const char *from);
+/* The last lines of `from` with " | " between them, as many whole ones as there is room for. */
+size_t sentence_tail(char *out, size_t size, const char *from);
+/* How the container of a pod ended: exit code, signal, memory, its reason and last lines. */
+void sentence_exit(struct end *end, const struct pod_seen *seen);
 
 /* What became of pod `name`, on `node` where that isn't "". */
 void sentence_end(char *out, size_t size, const char *name, const char *node, const char *namespace,

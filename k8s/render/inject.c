@@ -62,6 +62,7 @@ static json_t *container(struct pod *pod)
     build_set(build, init, "securityContext", security(pod));
     copy_resources(pod, wanted, "limits");
     copy_resources(pod, wanted, "requests");
+    build_text(build, init, LAST_WORDS, LAST_WORDS_LOG);
     if (json_object_size(wanted) > 0)
         build_set(build, init, "resources", wanted);
     else

@@ -36,6 +36,10 @@
 #define PATH_INSTALL "/reknit/install" /* in the image itself */
 #define PATH_TARGET "/mnt/reknit"
 
+/* Of a container: where its termination message comes from when it has written none. */
+#define LAST_WORDS "terminationMessagePolicy"
+#define LAST_WORDS_LOG "FallbackToLogsOnError"
+
 #define HOST_NAME_MOST 63 /* letters of a DNS label */
 #define GRACE_SECONDS 60
 

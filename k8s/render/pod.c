@@ -88,6 +88,9 @@ void pod_begin(struct pod *pod, struct render *render, const struct mpijob_repli
     build_text(build, pod->labels, LABEL_ROLE, role);
     build_text(build, pod->labels, LABEL_JOB, render->job->name);
     pod_default(pod, "terminationGracePeriodSeconds", json_integer(GRACE_SECONDS));
+    /* The last lines of what failed stand in the pod's status: no right to logs is needed. */
+    if (json_object_get(pod->main, LAST_WORDS) == NULL)
+        build_text(build, pod->main, LAST_WORDS, LAST_WORDS_LOG);
     pod_inject(pod);
     gang_decorate(pod);
 }

@@ -83,6 +83,62 @@ static void a_plain_end_is_said_plainly(void **state)
                              "job goes on without");
 }
 
+static void the_last_lines_are_whole(void **state)
+{
+    char out[32];
+
+    (void)state;
+    assert_int_equal(sentence_tail(out, sizeof out, "one\ntwo\n\nthree\r\n\n"), 17);
+    assert_string_equal(out, "one | two | three");
+    sentence_tail(out, 16, "one\ntwo\n\nthree\n");
+    assert_string_equal(out, "two | three");
+    sentence_tail(out, 12, "one\ntwo\nthree");
+    assert_string_equal(out, "three");
+    sentence_tail(out, sizeof out, "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11");
+    assert_string_equal(out, "5 | 6 | 7 | 8 | 9 | 10 | 11");
+    sentence_tail(out, 12, "first\n0123456789abcdef");
+    assert_string_equal(out, "012345...");
+    assert_int_equal(sentence_tail(out, sizeof out, "\n \n"), 0);
+    assert_string_equal(out, "");
+    sentence_tail(out, 1, "text");
+    assert_string_equal(out, "");
+    for (size_t size = 1; size < sizeof out; size++) {
+        memset(out, '#', sizeof out);
+        sentence_tail(out, size, "\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\xe2\x82\xac\nab\xc3\xa9");
+        assert_true(strlen(out) < size && out[size] == '#');
+    }
+}
+
+/* What the runtime says of a container that never ran is not what a program said. */
+static void an_end_has_its_last_lines(void **state)
+{
+    const struct pod_seen ended = {.ended = true,
+                                   .exit_code = 139,
+                                   .end_reason = "Error",
+                                   .end_message = "[rank 2] step 40\n[rank 2] no more\n"};
+    struct end end = {.cause = END_EXIT};
+    struct pod_seen other = ended;
+    char out[256];
+
+    (void)state;
+    sentence_exit(&end, &ended);
+    sentence_end(out, sizeof out, "p", "n", "space", &end);
+    assert_string_equal(out, "pod p on node n was killed by signal 11 (Error); its last lines: "
+                             "[rank 2] step 40 | [rank 2] no more");
+    other.end_reason = "StartError";
+    other.exit_code = 128;
+    other.end_message = "no such file";
+    sentence_exit(&end, &other);
+    sentence_end(out, sizeof out, "p", "", "space", &end);
+    assert_string_equal(out, "pod p ended with exit code 128 (StartError): no such file");
+    other = ended;
+    other.exit_code = 0;
+    other.end_reason = "Completed";
+    sentence_exit(&end, &other);
+    sentence_end(out, sizeof out, "p", "", "space", &end);
+    assert_string_equal(out, "pod p ended with exit code 0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +146,8 @@ int main(void)
         cmocka_unit_test(no_character_is_cut_in_two),
         cmocka_unit_test(each_sentence_keeps_to_its_buffer),
         cmocka_unit_test(a_plain_end_is_said_plainly),
+        cmocka_unit_test(the_last_lines_are_whole),
+        cmocka_unit_test(an_end_has_its_last_lines),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
