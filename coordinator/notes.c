@@ -5,6 +5,9 @@
 #include "common/log.h"
 
 #include <math.h>
+#include <string.h>
+
+#define NOTED_LINES 512u /* bytes */
 
 json_t *notes_new(const struct coordinator *c, const char *name)
 {
@@ -34,13 +37,33 @@ static void add_worker(const struct coordinator *c, json_t *event, const struct 
     set_integer(event, "pid", (uint64_t)worker->pid);
 }
 
-static void add_loss(json_t *event, const struct core_action *action)
+/* The end of what the rank has printed, as far as this coordinator has heard it. */
+static void add_last_words(const struct coordinator *c, json_t *event,
+                           const struct core_action *action)
+{
+    const char *lines = c->last_words.lines;
+    size_t length = strlen(lines);
+    const char *end;
+
+    if (action->rank != c->last_words.rank || length == 0 ||
+        (action->exit_code == 0 && action->signal == 0))
+        return;
+    if (length > NOTED_LINES) {
+        lines += length - NOTED_LINES;
+        end = strchr(lines, '\n');
+        lines = end != NULL && end[1] != '\0' ? end + 1 : lines;
+    }
+    json_object_set_new(event, "last_lines", json_text(lines));
+}
+
+static void add_loss(const struct coordinator *c, json_t *event, const struct core_action *action)
 {
     json_object_set_new(event, "reason", json_string(core_reason_name(action->reason)));
     json_object_set_new(event, "detect_ms", json_ms(action->detect));
     if (action->note == CORE_NOTE_RANK_EXITED) {
         json_object_set_new(event, "exit_code", json_integer(action->exit_code));
         json_object_set_new(event, "signal", json_integer(action->signal));
+        add_last_words(c, event, action);
     }
 }
 
@@ -151,7 +174,7 @@ static void add_fields(const struct coordinator *c, json_t *event, const struct 
         add_loss(event, action);
         break;
     case CORE_NOTE_RANK_EXITED:
-        add_loss(event, action);
+        add_loss(c, event, action);
         break;
     case CORE_NOTE_GENERATION_STARTED:
         add_generation(c, event, action);

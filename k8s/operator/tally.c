@@ -91,21 +91,15 @@ static void describe(struct making *making, const struct pod_seen *seen, char *o
     sentence_end(out, size, seen->name, seen->node, object_namespace(making->seen->mpijob), &end);
 }
 
-/* The ranks of a place are those it had at first: a job that shrinks numbers them anew. */
 static void tell_loss(struct making *making, const struct pod_seen *seen, bool worker)
 {
-    char sentence[PLAN_NOTE - 64];
-    uint32_t slots = making->job != NULL ? making->job->slots : 1;
+    char who[80] = "";
+    char sentence[PLAN_NOTE - sizeof who];
 
     describe(making, seen, sentence, sizeof sentence);
-    if (!worker || seen->place == SEEN_NO_PLACE)
-        snprintf(making->loss, sizeof making->loss, "%s", sentence);
-    else if (slots == 1)
-        snprintf(making->loss, sizeof making->loss, "worker %u (rank %u): %s", seen->place,
-                 seen->place, sentence);
-    else
-        snprintf(making->loss, sizeof making->loss, "worker %u (ranks %u to %u): %s", seen->place,
-                 seen->place * slots, seen->place * slots + slots - 1, sentence);
+    if (worker && seen->place != SEEN_NO_PLACE)
+        sentence_worker(who, sizeof who, seen->place, making->job != NULL ? making->job->slots : 1);
+    snprintf(making->loss, sizeof making->loss, "%s%s", who, sentence);
 }
 
 /* Of workers before the coordinator's: its own end is what follows from theirs. */

@@ -2,6 +2,7 @@
  * now, and pods that serve none are to go. */
 #include "k8s/reconcile/state.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,6 +61,16 @@ static enum end_cause cause_of(const struct pod_seen *seen)
     return seen->restarted ? END_RESTARTED : END_EXIT;
 }
 
+/* The coordinator hears of an end by a closed connection, and asks for a kill before the API shows
+ * how it came.  SIGTERM is the first that a kill does, and SIGKILL comes after the grace. */
+static bool ended_by_itself(const struct pod_seen *seen)
+{
+    if (!seen->ended || seen->exit_code == 0 || seen->exit_code == 128 + SIGTERM)
+        return false;
+    return strcmp(seen->end_reason, "OOMKilled") == 0 || !seen->deleting ||
+           seen->ended_s + seen->grace_s <= seen->deleting_s;
+}
+
 static void explain_end(struct life *life, const struct pod_seen *seen)
 {
     struct end *end = &life->end;
@@ -71,7 +82,7 @@ static void explain_end(struct life *life, const struct pod_seen *seen)
         end->exit_code = 0;
         because(end, "", "");
     }
-    if (life->state == PODS_KILLED)
+    if (life->state == PODS_KILLED && (end->cause != END_ASKED || !ended_by_itself(seen)))
         return;
     end->cause = cause;
     if (cause == END_EVICTED && seen->disrupted && seen->reason[0] == '\0')

@@ -22,6 +22,7 @@ struct pod_seen {
     enum seen_phase phase;
     const char *reason, *message; /* of the status: Evicted, Preempting, NodeLost, ... */
     bool deleting;                /* it has a deletionTimestamp */
+    int64_t deleting_s;           /* that: when its grace is over; seconds since 1970 */
     uint32_t grace_s;             /* that it has, or would have, to end */
     bool disrupted;               /* condition DisruptionTarget */
     const char *disruption, *disruption_message;

@@ -138,6 +138,17 @@ static struct text begin(char *out, size_t size)
     return (struct text){out, size, 0};
 }
 
+void sentence_worker(char *out, size_t size, uint32_t place, uint32_t slots)
+{
+    struct text text = begin(out, size);
+
+    if (slots <= 1)
+        add(&text, "worker %" PRIu32 " (rank %" PRIu32 "): ", place, place);
+    else
+        add(&text, "worker %" PRIu32 " (ranks %" PRIu32 " to %" PRIu32 "): ", place, place * slots,
+            place * slots + slots - 1);
+}
+
 static void add_pod(struct text *text, const char *name, const char *node)
 {
     add(text, "pod %s", name);

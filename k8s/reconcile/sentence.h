@@ -48,6 +48,9 @@ size_t sentence_tail(char *out, size_t size, const char *from);
 /* How the container of a pod ended: exit code, signal, memory, its reason and last lines. */
 void sentence_exit(struct end *end, const struct pod_seen *seen);
 
+/* "worker 3 (ranks 6 to 7): ", by the ranks that its place had at first: a job that shrinks numbers
+ * them anew. */
+void sentence_worker(char *out, size_t size, uint32_t place, uint32_t slots);
 /* What became of pod `name`, on `node` where that isn't "". */
 void sentence_end(char *out, size_t size, const char *name, const char *node, const char *namespace,
                   const struct end *end);

@@ -206,8 +206,7 @@ static json_t *reference(const struct shell *shell, const char *version, const c
                      "name", name, suffix, "namespace", shell->namespace, "uid", uid);
 }
 
-/* An Event of the job, and a line of the log. */
-static void tell(struct shell *shell, const struct pods_action *action)
+void cluster_tell(struct shell *shell, const struct pods_action *action)
 {
     json_t *job = reference(shell, "batch/v1", "Job", shell->job->name, "-launcher", shell->owner);
     json_t *pod = action->name[0] != '\0'
@@ -222,7 +221,9 @@ static void tell(struct shell *shell, const struct pods_action *action)
     struct rk_why why = {""};
 
     rk_log(action->warning ? RK_LOG_WARN : RK_LOG_INFO, "%s", action->text);
-    if (job == NULL || notices_say(shell->notices, &notice, &why) != 0)
+    if (shell->notices == NULL)
+        snprintf(why.text, sizeof why.text, "the cluster is not known yet");
+    if (shell->notices == NULL || job == NULL || notices_say(shell->notices, &notice, &why) != 0)
         rk_warn("an Event is not told to the cluster: %s", why.text);
     json_decref(job);
     json_decref(pod);
@@ -257,7 +258,7 @@ static void act(struct shell *shell, const struct pods_action *action)
         shell->relist = true; /* not from inside of a callback of the watch */
         break;
     case PODS_DO_EVENT:
-        tell(shell, action);
+        causes_told(shell, action);
         break;
     default:
         talk_notice(shell, action);

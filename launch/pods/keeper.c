@@ -121,6 +121,15 @@ static void remember(struct keeper *keeper, const json_t *map)
     keeper->kept = strdup(data_of(map, "record"));
 }
 
+/* `text` NULL: the record stays as it is there. */
+static void fill(struct shell *shell, json_t *map, const char *text)
+{
+    if (text != NULL)
+        set_data(map, "record", text);
+    causes_fill(shell, json_object_get(map, "data"));
+    shell->keeper.causes = shell->causes.changed;
+}
+
 /* ---- taking epochs --------------------------------------------------------------------------- */
 
 static void failed(struct shell *shell, const struct response *response)
@@ -207,6 +216,9 @@ static void take_epochs(struct shell *shell)
     snprintf(text, sizeof text, "%u", epoch + EPOCHS);
     set_data(map, "epochs", text);
     set_data(map, "pod", shell->given.pod_uid);
+    if (shell->step != SETUP_DONE)
+        causes_load(shell, data_of(map, "losses"));
+    fill(shell, map, NULL);
     if (send_map(shell, fresh ? VERB_POST : VERB_PUT, map, on_taken, &why) != 0)
         shell_end(shell, 69, why.text);
     json_decref(map);
@@ -252,9 +264,10 @@ static void on_copied(void *who, const struct response *response)
     struct rk_why why = {""};
 
     shell->keeper.request = NULL;
-    if (response->rc == 0)
+    if (response->rc == 0) {
         remember(&shell->keeper, response->body);
-    else if (response->rc == RK_ESTATE || response->rc == RK_ENOENT)
+        shell->causes.kept = shell->keeper.causes;
+    } else if (response->rc == RK_ESTATE || response->rc == RK_ENOENT)
         send_map(shell, VERB_GET, NULL, on_seen, &why);
     else
         rk_warn("the job's record in the cluster is behind: %s", response->why);
@@ -265,7 +278,7 @@ static void copy(struct shell *shell, const char *text)
     json_t *map = json_deep_copy(shell->keeper.map);
     struct rk_why why = {""};
 
-    set_data(map, "record", text);
+    fill(shell, map, text);
     if (send_map(shell, VERB_PUT, map, on_copied, &why) != 0)
         rk_warn("the job's record in the cluster is behind: %s", why.text);
     json_decref(map);
@@ -280,7 +293,8 @@ void keeper_turn(struct shell *shell)
         return;
     keeper->look_at = shell->now + LOOK;
     text = read_file(shell);
-    keeper->behind = text != NULL && (keeper->kept == NULL || strcmp(text, keeper->kept) != 0);
+    keeper->behind = shell->causes.changed != shell->causes.kept ||
+                     (text != NULL && (keeper->kept == NULL || strcmp(text, keeper->kept) != 0));
     if (keeper->behind)
         copy(shell, text);
     free(text);

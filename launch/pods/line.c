@@ -47,6 +47,20 @@ static void choose(struct line *line, uint32_t count)
     }
 }
 
+static int start_command(struct line *line, struct rk_why *why)
+{
+    int into[2];
+    int rc = echo_open(line, into, why);
+
+    if (rc == 0)
+        rc = hold_start(&(struct hold){line->words, STDIN_FILENO, into[0], into[1]}, &line->held,
+                        why);
+    for (int i = 0; i < 2; i++)
+        if (into[i] >= 0)
+            close(into[i]);
+    return rc;
+}
+
 static uint32_t count_used(const struct line *line)
 {
     uint32_t count = 0;
@@ -59,8 +73,7 @@ static uint32_t count_used(const struct line *line)
 static void run(struct line *line)
 {
     struct rk_why why = {""};
-    int rc = hold_start(&(struct hold){line->words, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO},
-                        &line->held, &why);
+    int rc = start_command(line, &why);
 
     if (rc != 0) {
         shell_end(line->shell, rk_error_exit_code(rc), why.text);
@@ -239,6 +252,7 @@ void line_turn(struct shell *shell)
         end_all(line);
     posts_turn(line);
     calls_turn(line);
+    echo_turn(line);
     files_turn(line);
     advance(line);
 }
@@ -253,7 +267,7 @@ int line_items(struct shell *shell, zmq_pollitem_t *items)
     items[count++] = (zmq_pollitem_t){.socket = server_socket(line->server), .events = ZMQ_POLLIN};
     items[count++] = (zmq_pollitem_t){.socket = server_monitor(line->server), .events = ZMQ_POLLIN};
     items[count++] = (zmq_pollitem_t){.fd = line->epoll, .events = ZMQ_POLLIN};
-    return count;
+    return count + echo_items(line, items + count);
 }
 
 uint64_t line_deadline(const struct shell *shell)
@@ -304,6 +318,7 @@ int line_open(struct shell *shell, char **words, struct rk_why *why)
     shell->line = line;
     line->shell = shell;
     line->words = words;
+    echo_init(line);
     line->held.status = line->listener = line->epoll = -1;
     line->posts = render_worker_count(shell->job);
     line->needed = line->posts > 0 ? shell->job->worker.replicas : 0;
@@ -339,6 +354,8 @@ void line_close(struct shell *shell)
 
     if (line == NULL)
         return;
+    echo_turn(line);
+    echo_close(line);
     calls_close(line);
     files_close(line);
     posts_close(line);

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <zmq.h>
 
-#define LINE_ITEMS 3
+#define LINE_ITEMS 5
 
 /* `words`: the command, NULL ended, borrowed.  Sets the variables by which an MPI finds its
  * launch agent and its hosts. */
@@ -35,6 +35,8 @@ uint64_t line_deadline(const struct shell *shell);
 void line_turn(struct shell *shell);
 /* A child of this process is no more. */
 void line_reaped(struct shell *shell, pid_t pid);
+/* The end of what the command has printed; "" without one.  Valid until the next turn. */
+const char *line_last_lines(struct shell *shell);
 /* Nothing of it is left here. */
 bool line_idle(const struct shell *shell);
 

@@ -3,7 +3,8 @@
  *   line.c          one run after the other      line_posts.c   the workers
  *   line_calls.c    reknit-rsh and what it runs  line_relay.c   its streams
  *   line_files.c    hostfiles, what must outlive this process
- *   line_volume.c   the hostfile in a volume    line_environment.c   what the command is told */
+ *   line_echo.c     what it prints              line_volume.c  the hostfile in a volume
+ *   line_environment.c   what the command is told */
 #ifndef RK_LAUNCH_PODS_LINE_STATE_H
 #define RK_LAUNCH_PODS_LINE_STATE_H
 
@@ -57,6 +58,13 @@ struct call {
     size_t out_used, out_sent;
 };
 
+struct echo {
+    int from[2];     /* where standard output and error of the command are read; -1: ended */
+    bool blocked[2]; /* as of the last look, ours take nothing */
+    char tail[2048];
+    size_t used;
+};
+
 enum line_state {
     LINE_WAITS,   /* for the list of pods */
     LINE_GATHERS, /* waits for workers */
@@ -72,8 +80,9 @@ struct line {
     char **words;
     enum line_state state;
     uint32_t number;
-    char reason[256];      /* why it starts */
-    struct held held;      /* its command */
+    char reason[256]; /* why it starts */
+    struct held held; /* its command */
+    struct echo echo;
     char asked[PODS_NAME]; /* a worker that the command named, and that is not there; "" */
     int exit_code;         /* JUDGED */
     uint64_t judge_ask;
@@ -155,6 +164,15 @@ bool volume_settled(struct line *line);
 /* The ConfigMap was written: changes this pod, so that the kubelet looks. */
 void volume_touch(struct line *line);
 void volume_close(struct line *line);
+/* ---- line_echo.c --------------------------------------------------------------------------- */
+
+void echo_init(struct line *line);
+/* For the next run: into[0] and into[1] are to be its streams, and to be closed by the caller, also
+ * after a failure, where they may be -1. */
+int echo_open(struct line *line, int into[2], struct rk_why *why);
+void echo_turn(struct line *line);
+int echo_items(const struct line *line, zmq_pollitem_t *items);
+void echo_close(struct line *line);
 
 /* ---- line_environment.c ---------------------------------------------------------------------- */
 

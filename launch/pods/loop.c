@@ -30,6 +30,7 @@ void shell_end(struct shell *shell, int exit_code, const char *why)
     snprintf(shell->why, sizeof shell->why, "%s", why);
     rk_log(exit_code == 0 ? RK_LOG_INFO : RK_LOG_ERROR, "job %s ends with exit code %d: %s",
            shell->job->name, exit_code, why);
+    causes_end(shell, exit_code, why);
     cluster_stop(shell, shell->suspended);
 }
 

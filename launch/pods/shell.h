@@ -7,6 +7,7 @@
  *   adopt.c     objects of the job that nobody owns yet
  *   leave.c     when this pod is to end
  *   keeper.c    the record's copy in the cluster, and whose epoch it is
+ *   causes.c    why workers and the job ended, beside that record
  *   line*.c     in the coordinator's place: the user's own command line (line.h)
  *
  * One `now` a turn, one thread, no call blocks.  What is decided about pods is decided in
@@ -58,9 +59,23 @@ struct keeper {
     json_t *map;               /* the ConfigMap as last seen; NULL: there is none */
     uint32_t epoch, epoch_end; /* the next life of the coordinator's, and the first not ours */
     char *kept;                /* the text that is in the cluster */
+    uint64_t causes;           /* as often changed as what is being written */
     bool behind;               /* the cluster, as of the last look */
     struct request *request;   /* under way */
     uint64_t look_at;          /* the file */
+};
+
+#define CAUSES_KEPT 8u
+#define CAUSE_SIZE 1056
+
+/* What was lost, the newest, and how the job ended: sentences. */
+struct causes {
+    char loss[CAUSES_KEPT][CAUSE_SIZE]; /* a ring */
+    uint32_t count;                     /* that were put into it */
+    char end[CAUSE_SIZE];
+    uint64_t changed, kept; /* so often; as of what is in the cluster */
+    uint64_t paid;          /* up to here the rate of Events is used up */
+    uint32_t untold;
 };
 
 struct line;
@@ -83,6 +98,7 @@ struct shell {
     bool nodes_refused;
     struct pods *pods;
     struct keeper keeper;
+    struct causes causes;
     struct line *line; /* the user's own command; NULL: the job has a program */
 
     struct run_options options; /* of the coordinator, as `reknit run` would have them */
@@ -156,6 +172,8 @@ int cluster_open(struct shell *shell, struct rk_why *why);
 void cluster_close(struct shell *shell);
 /* Feeds the event, with `now` filled in, and does what follows from it. */
 void cluster_step(struct shell *shell, struct pods_event *event);
+/* An Event of the job, and a line of the log. */
+void cluster_tell(struct shell *shell, const struct pods_action *action);
 /* What time alone has made due. */
 void cluster_tick(struct shell *shell);
 /* The job is over: pods go as its cleanPodPolicy says, or all of them. */
@@ -186,5 +204,16 @@ void keeper_look(struct shell *shell);
 /* True when the cluster has what the file has. */
 bool keeper_idle(const struct shell *shell);
 void keeper_close(struct shell *shell);
+
+/* ---- causes.c -------------------------------------------------------------------------------- */
+
+/* What the reconciler has to say to people. */
+void causes_told(struct shell *shell, const struct pods_action *action);
+/* An event of the coordinator's: that a rank has failed is told. */
+void causes_event(struct shell *shell, const json_t *event);
+void causes_end(struct shell *shell, int exit_code, const char *why);
+/* `losses` and `end` of the record in the cluster: from there, and into the data of its object. */
+void causes_load(struct shell *shell, const char *losses);
+void causes_fill(const struct shell *shell, json_t *data);
 
 #endif

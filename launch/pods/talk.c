@@ -189,14 +189,16 @@ static void take_came(struct shell *shell, const Rk__WorkerCame *came)
     }
 }
 
-static void take_event(const char *text)
+static void take_event(struct shell *shell, const char *text)
 {
     json_t *event = json_loads(text, 0, NULL);
     enum screen_tone tone;
     char sentence[400];
 
-    if (json_is_object(event))
+    if (json_is_object(event)) {
         rk_info("%s", event_text(event, &tone, sentence, sizeof sentence));
+        causes_event(shell, event);
+    }
     json_decref(event);
 }
 
@@ -224,7 +226,7 @@ static void take(struct shell *shell, const Rk__Envelope *envelope)
         cluster_step(shell, &event);
         break;
     case RK__ENVELOPE__BODY_EVENT:
-        take_event(envelope->event->json);
+        take_event(shell, envelope->event->json);
         break;
     case RK__ENVELOPE__BODY_OUTCOME:
         shell_end(shell, envelope->outcome->exit_code, envelope->outcome->why);

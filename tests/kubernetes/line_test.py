@@ -91,9 +91,14 @@ class Line(LineCase):
         self.assertRegex(self.launcher_log("few"), "run 2 of the command starts on 2 of 3 workers")
 
     def test_its_own_failure(self):
-        self.begin("wrong", "mpirun", "-np", "3", "sh", "-c", "exit 7")
+        self.begin("wrong", "mpirun", "-np", "3", "sh", "-c", "echo no luck >&2; exit 7")
         self.assertEqual("Failed", self.ended("wrong"))
         log = self.launcher_log("wrong")
+        self.assertRegex(log, "(?m)^no luck$")
+        self.assertRegex(self.kept("wrong", "end", "exit code"),
+                         "exit code 7: its command failed, and no worker was lost; its last "
+                         r"lines: .*Process name: .*\| +Exit code: +7 ")
+        self.assertTrue(self.told("wrong", "JobFailed"))
         self.assertRegex(log, "exit code 7: its command failed, and no worker was lost")
         self.assertEqual(["3"], self.runs("wrong"))
 

@@ -173,6 +173,20 @@ class PodsCase(Case):
             sys.stderr.write(self.launcher_log(name))
             raise
 
+    def told(self, name, reason):
+        """The notes of the Events with this reason about a job."""
+        events = self.list("events")["items"]
+        return [e.get("message") or e.get("note", "") for e in events
+                if e.get("reason") == reason and e.get(
+                    "involvedObject", e.get("regarding", {})).get("name") == f"{name}-launcher"]
+
+    def kept(self, name, key, what, deadline=30):
+        """Waits until the job's record has a text that matches; the whole of it."""
+        def look():
+            text = self.get("configmaps", f"{name}-record")["data"].get(key, "")
+            return text if re.search(what, text) else None
+        return wait_for(look, f"{key} of {name}: {what}", deadline)
+
     def steps_of(self, name):
         """The step of the newest checkpoint that the log speaks of."""
         found = re.findall(r"checkpoint of step (\d+) committed", self.launcher_log(name))

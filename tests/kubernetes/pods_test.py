@@ -64,6 +64,35 @@ class Pods(PodsCase):
         self.assertEqual(self.digest_of_laptop(300, 3), self.digest())
         self.sim.control("node/back", name=lost)
 
+    def test_why_a_pod_was_lost_outlives_it(self):
+        script = ["sh", "-c", "echo the end of $RANK; exec sleep 1000"]
+        self.start("cause", script, 2)
+        wait_for(lambda: "the end of 1" in self.log("cause-worker-1"), "rank 1 has spoken")
+        node = self.get("pods", "cause-worker-1")["spec"]["nodeName"]
+        self.sim.control("pod/exit", namespace=self.space, name="cause-worker-1",
+                         reason="OOMKilled")
+        cause = (rf"worker 1 \(rank 1\): pod cause-worker-1 on node {node} was killed by signal 9, "
+                 r"out of memory: .*; its last lines: .*\[rank 1\] the end of 1")
+        self.kept("cause", "losses", r"(?m)^20\S+Z " + cause)
+        wait_for(lambda: any(re.search(cause, t) for t in self.told("cause", "WorkerLost")),
+                 "an Event that says so")
+        self.delete("pods", self.launcher("cause")["metadata"]["name"])
+        self.seen("cause", "epoch 17, goes on")
+        self.kept("cause", "losses", cause)
+
+    def test_why_the_program_failed_outlives_its_pods(self):
+        script = ["sh", "-c", "[ $RANK = 1 ] || exec sleep 1000; echo rank $RANK fails; exit 7"]
+        self.start("fault", script, 2, policy="{cleanPodPolicy: All, backoffLimit: 0}")
+        self.assertEqual("Failed", self.ended("fault"))
+        losses = self.kept("fault", "losses", "rank 1 ")
+        self.assertRegex(losses, r"rank 1 on fault-worker-1 ended with exit code 7 \(node \S+\); "
+                                 "its last lines: rank 1 fails")
+        end = self.kept("fault", "end", "exit code")
+        self.assertRegex(end, "exit code 7: the program failed for good: rank 1 on fault-worker-1 "
+                              "ended with exit code 7; its last lines: rank 1 fails")
+        self.assertIn(end, self.told("fault", "JobFailed"))
+        self.assertTrue(self.told("fault", "RankLost"))
+
     def test_suspend_and_resume(self):
         self.start("pause", self.chargpt(300, pace=20), 2)
         self.seen("pause", "generation 1: 2 ranks")

@@ -200,6 +200,40 @@ static void a_killed_pod_is_told_of_when_it_is_dead(void **state)
     stage_close(stage);
 }
 
+/* It died, its connection closed, the coordinator asked for its kill: how it died is told. */
+static void an_end_before_the_kill_is_told(void **state)
+{
+    static const struct {
+        int32_t code;
+        const char *reason;
+        int64_t ended_s;
+        bool itself;
+    } cases[] = {
+        {137, "OOMKilled", 1002, true}, {137, "Error", 1000, true},    {137, "Error", 1002, false},
+        {143, "Error", 1000, false},    {0, "Completed", 1000, false}, {7, "Error", 1001, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage *stage = running();
+        struct pod_seen pod = stage_failed("j-worker-0", "a", 1, 0, cases[i].code, cases[i].reason);
+
+        stage_kill(stage, 1);
+        pod.deleting = true;
+        pod.grace_s = 1;
+        pod.deleting_s = 1002;
+        pod.ended_s = cases[i].ended_s;
+        pod.end_message = "[rank 0] no more\n";
+        stage_show(stage, pod);
+        if (cases[i].itself)
+            assert_non_null(strstr(stage_did(stage, PODS_DO_EVENT)->text, "[rank 0] no more"));
+        else
+            stage_did_not(stage, PODS_DO_EVENT);
+        stage_did(stage, PODS_DO_GONE);
+        stage_close(stage);
+    }
+}
+
 static void a_kill_during_a_create_waits_for_its_answer(void **state)
 {
     struct stage *stage = running();
@@ -562,6 +596,7 @@ int main(void)
         cmocka_unit_test(a_lost_node_ends_its_pods_unless_they_are_linked),
         cmocka_unit_test(a_pod_that_is_shown_on_a_lost_node_is_lost),
         cmocka_unit_test(a_killed_pod_is_told_of_when_it_is_dead),
+        cmocka_unit_test(an_end_before_the_kill_is_told),
         cmocka_unit_test(a_kill_during_a_create_waits_for_its_answer),
         cmocka_unit_test(a_delete_that_fails_is_tried_again),
         cmocka_unit_test(a_back_off_is_not_cut_short_by_the_watch),
