@@ -6,12 +6,15 @@
  *   is given; it is lost, and comes again, at `min-workers`.  There it never goes by itself.
  * - Restarting, which is declared there and never set, is true while a job that ran is without one
  *   of its pods; its message says what became of the last one, and stays when the pod is gone.
+ * - Failed says what the coordinator has noted down of the end, beside what the pods show; what is
+ *   noted stays when they are gone.
  * - Created says when an edit is not valid and so is not followed.
  *
  * The conditions are written whole, under the version that was seen: lists are not merged by all
  * servers.  An old CRD drops observedGeneration: that it is absent is no reason to write it. */
 #include "k8s/operator/inside.h"
 
+#include "k8s/client/notices.h"
 #include "k8s/client/object.h"
 #include "k8s/client/when.h"
 
@@ -19,6 +22,7 @@
 #include <string.h>
 
 #define RESTARTING "MPIJobRestarting"
+#define MOST_OF_END 330 /* bytes of each of two causes */
 
 static const json_t *member(const json_t *object, const char *key)
 {
@@ -199,6 +203,35 @@ static uint32_t workers_needed(const struct making *making, bool ran)
     return (ran || given) && least < wanted ? least : wanted;
 }
 
+/* What the coordinator has written beside its record; "" without. */
+static const char *noted(const struct making *making, const char *key)
+{
+    return condition_text(member(making->seen->record, "data"), key);
+}
+
+/* What became of the pod that was lost last, also when it is gone: the last line, less its time. */
+static void last_loss(const struct making *making, char text[PLAN_NOTE])
+{
+    const char *line = noted(making, "losses");
+    const char *next = line;
+
+    if (making->loss[0] != '\0') {
+        snprintf(text, PLAN_NOTE, "%s", making->loss);
+        return;
+    }
+    for (; *next != '\0'; next += strcspn(next, "\n"), next += *next == '\n')
+        line = next;
+    line += strcspn(line, " \n");
+    line += *line == ' ';
+    snprintf(text, PLAN_NOTE, "%.*s", (int)strcspn(line, "\n"), line);
+}
+
+/* How much of a text to print; characters stay whole. */
+static int at_most(const char *text, size_t most)
+{
+    return (int)notice_cut(text, most);
+}
+
 static void set_running(struct making *making, json_t *status)
 {
     bool ran = has_run(status);
@@ -207,11 +240,13 @@ static void set_running(struct making *making, json_t *status)
     bool led = making->launcher.steady > 0 || (ran && making->launcher.succeeded > 0);
     const char *before = condition_text(condition_of(status, "Restarting"), "message");
     char text[PLAN_NOTE];
+    char last[PLAN_NOTE];
     char loss[PLAN_NOTE];
 
-    snprintf(loss, sizeof loss, "%s%u of %u workers run%s%.880s",
+    last_loss(making, last);
+    snprintf(loss, sizeof loss, "%s%u of %u workers run%s%.*s",
              led ? "" : "the coordinator does not run; ", there < wanted ? there : wanted, wanted,
-             making->loss[0] != '\0' ? "; " : "", making->loss);
+             last[0] != '\0' ? "; " : "", at_most(last, 900), last);
     if (led && there >= workers_needed(making, ran))
         become(making, status, "Running", false, "MPIJobRunning",
                sentence(making, "is running", text));
@@ -245,15 +280,21 @@ static void set_succeeded(struct making *making, json_t *status)
 static void set_failed(struct making *making, json_t *status, const json_t *failed)
 {
     const char *why = condition_text(failed, "reason");
+    const char *end = noted(making, "end");
     char reason[200];
+    char last[PLAN_NOTE];
     char text[PLAN_NOTE];
 
+    last_loss(making, last);
     snprintf(reason, sizeof reason, "%.100s%s%s", *why != '\0' ? why : "MPIJobFailed",
              making->reason[0] != '\0' && strcmp(why, "BackoffLimitExceeded") == 0 ? "/" : "",
              strcmp(why, "BackoffLimitExceeded") == 0 ? making->reason : "");
-    snprintf(text, sizeof text, "MPIJob %s/%s has failed: %.200s%s%.600s",
+    snprintf(text, sizeof text, "MPIJob %s/%s has failed: %.160s%s%.*s%s%.*s",
              object_namespace(making->seen->mpijob), making->name,
-             condition_text(failed, "message"), making->loss[0] != '\0' ? "; " : "", making->loss);
+             condition_text(failed, "message"), *end != '\0' ? "; " : "",
+             at_most(end, last[0] != '\0' ? MOST_OF_END : 2 * MOST_OF_END), end,
+             last[0] != '\0' ? "; " : "",
+             at_most(last, *end != '\0' ? MOST_OF_END : 2 * MOST_OF_END), last);
     if (condition_set(making, status, "Failed", true, reason, text))
         making_event(making, true, "MPIJobFailed", text);
     no_more(making, status, "Running", reason, text);

@@ -200,6 +200,75 @@ static void test_failed(void **state)
     assert_int_equal(count(stage, "Worker.active"), 0);
 }
 
+static void fail_job(struct stage *stage)
+{
+    stage_set(stage->seen.job, "status",
+              json_pack("{s:[{s:s,s:s,s:s,s:s}]}", "conditions", "type", "Failed", "status", "True",
+                        "reason", "BackoffLimitExceeded", "message", "too often"));
+}
+
+static void test_the_last_lines_of_a_pod(void **state)
+{
+    struct stage *stage = *state;
+
+    run(stage);
+    fail_pod(stage, "j-worker-1", 1, 7, "Error");
+    json_object_set_new(
+        (json_t *)(uintptr_t)stage_get(
+            json_array_get(stage_get(json_object_get(stage->seen.pods, "j-worker-1"),
+                                     "status.containerStatuses"),
+                           0),
+            "state.terminated"),
+        "message", json_string("[rank 1] one\n[rank 1] two\n"));
+    stage_settle(stage);
+    assert_non_null(
+        strstr(stage_condition(stage, "Restarting", "message"),
+               "worker 1 (rank 1): pod j-worker-1 on node node-7 ended with exit code 7 "
+               "(Error); its last lines: [rank 1] one | [rank 1] two"));
+}
+
+/* All pods are gone; the coordinator has written down why. */
+static void test_a_cause_outlives_its_pods(void **state)
+{
+    struct stage *stage = *state;
+
+    run(stage);
+    json_object_clear((json_t *)(uintptr_t)stage->seen.pods);
+    stage->seen.record = json_pack(
+        "{s:{s:s},s:{s:s,s:s}}", "metadata", "name", "j-record", "data", "losses",
+        "2027-01-15T08:00:00Z rank 0 on x\n2027-01-15T08:00:01Z rank 1 on j-worker-1 failed\n",
+        "end", "exit code 7: its command failed; its last lines: one | two");
+    stage_settle(stage);
+    assert_string_equal(stage_condition(stage, "Restarting", "message"),
+                        "the coordinator does not run; 0 of 3 workers run; rank 1 on j-worker-1 "
+                        "failed");
+    fail_job(stage);
+    stage_settle(stage);
+    assert_non_null(strstr(stage_condition(stage, "Failed", "message"),
+                           "has failed: too often; exit code 7: its command failed; its last "
+                           "lines: one | two; rank 1 on j-worker-1 failed"));
+}
+
+/* Of two long causes both are told, and no character is cut in two. */
+static void test_long_causes_are_cut(void **state)
+{
+    struct stage *stage = *state;
+    char text[1201];
+    size_t length;
+
+    for (size_t i = 0; i < sizeof text - 1; i += 3)
+        memcpy(text + i, "\xe2\x82\xac", 3);
+    text[sizeof text - 1] = '\0';
+    run(stage);
+    json_object_clear((json_t *)(uintptr_t)stage->seen.pods);
+    stage->seen.record = json_pack("{s:{s:s},s:{s:s+,s:s}}", "metadata", "name", "j-record", "data",
+                                   "losses", "time ", text, "end", text);
+    fail_job(stage);
+    stage_settle(stage);
+    length = strlen(stage_condition(stage, "Failed", "message"));
+    assert_in_range(length, 600, 1024);
+}
+
 static void test_not_valid(void **state)
 {
     struct stage stage;
@@ -257,6 +326,9 @@ int main(void)
         TEST(test_running_ends_below_the_least),
         TEST(test_a_loss_is_told_when_its_pod_is_gone),
         TEST(test_pods_that_finish_are_no_loss),
+        TEST(test_the_last_lines_of_a_pod),
+        TEST(test_a_cause_outlives_its_pods),
+        TEST(test_long_causes_are_cut),
         TEST(test_events_go_with_the_status),
         TEST(test_suspended_and_resumed),
         TEST(test_failed),
