@@ -1,8 +1,8 @@
 /* How a job ended; see submit.h.
  *
  * The Job says whether it did well; the exit code is that of its last coordinator, whose container
- * ends as the program has.  Where there is none (a deadline, a pod that never ran), it is the
- * cluster's failure. */
+ * ends as the program has, or what it has written down.  Where there is none (a deadline, a pod
+ * that never ran), it is the cluster's failure. */
 #include "launch/submit/submit.h"
 
 #include "k8s/client/address.h"
@@ -112,6 +112,50 @@ static void see_all(struct submit *submit, const char *namespace, const char *na
     answer_done(&answer);
 }
 
+/* The data of what the coordinator has written down about this Job; NULL: nothing is there, or it
+ * may not be seen.  The caller drops it. */
+static json_t *noted(struct submit *submit, const char *namespace, const char *name,
+                     const char *uid)
+{
+    char record[SUBMIT_NAME];
+    struct answer answer;
+    json_t *data = NULL;
+
+    snprintf(record, sizeof record, "%s-record", name);
+    if (submit_call(submit, VERB_GET, api_path("v1", namespace, "configmaps", record, NULL), NULL,
+                    NULL, &answer) == 0 &&
+        object_is_owned_by(answer.body, uid))
+        data = json_incref(json_object_get(answer.body, "data"));
+    answer_done(&answer);
+    return data;
+}
+
+/* What was lost, the newest, and how the job ended where its pod cannot say so any more. */
+static void tell_causes(struct submit *submit, const json_t *data, const struct outcome *outcome)
+{
+    const char *line = text_at(data, "losses");
+
+    while (*line != '\0') {
+        int length = (int)strcspn(line, "\n");
+
+        submit_say(submit, SCREEN_PLAIN, "loss", NULL, "lost: %.*s", length, line);
+        line += length + (line[length] == '\n');
+    }
+    if (outcome->log[0] == '\0' && *text_at(data, "end") != '\0')
+        submit_say(submit, SCREEN_PLAIN, "end", NULL, "the coordinator ended with %s",
+                   text_at(data, "end"));
+}
+
+/* Of the last coordinator; as it has noted it where its pod is gone. */
+static int exit_code_of(const struct outcome *outcome, const json_t *data)
+{
+    int code;
+
+    if (outcome->ended)
+        return outcome->exit_code;
+    return sscanf(text_at(data, "end"), "exit code %d:", &code) == 1 ? code : 0;
+}
+
 /* The last lines of the coordinator's pod, each one as it is. */
 static void tell_log(struct submit *submit, const char *namespace, struct outcome *outcome)
 {
@@ -143,12 +187,16 @@ static int tell_failure(struct submit *submit, const char *namespace, const char
     const json_t *failed = condition_of(job, "Failed");
     bool deadline = strcmp(text_at(failed, "reason"), "DeadlineExceeded") == 0;
     int exit_code = SUBMIT_FAILED;
+    json_t *data;
 
     see_all(submit, namespace, name, object_uid(job), outcome);
-    if (outcome->ended && outcome->exit_code > 0 && !deadline)
-        exit_code = outcome->exit_code;
+    data = noted(submit, namespace, name, object_uid(job));
+    if (exit_code_of(outcome, data) > 0 && !deadline)
+        exit_code = exit_code_of(outcome, data);
     if (outcome->pod[0] != '\0')
         tell_log(submit, namespace, outcome);
+    tell_causes(submit, data, outcome);
+    json_decref(data);
     submit_say(submit, SCREEN_BAD, "job_failed",
                json_pack("{s:s,s:s,s:i}", "job", name, "reason", text_at(failed, "reason"),
                          "exit_code", exit_code),

@@ -583,6 +583,27 @@ class Following(Submitting):
         self.assertIn("exit code 4", text)
         self.assertEqual(4, process.wait(DEADLINE))
 
+    def test_what_the_coordinator_has_noted_outlives_its_pods(self):
+        self.plan(name="pi-launcher-*", run=40, exit=5)
+        process = self.start(self.file)
+        self.until(process, " runs on node-")
+        job = self.get("jobs", "pi-launcher")["metadata"]["uid"]
+        self.create("configmaps", {
+            "metadata": {"name": "pi-record", "ownerReferences": [
+                {"apiVersion": "batch/v1", "kind": "Job", "name": "pi-launcher", "uid": job}]},
+            "data": {"losses": "2027-01-15T08:00:00Z worker 1 (rank 1): pod x\n"
+                               "2027-01-15T08:00:01Z rank 0 on y\n",
+                     "end": "exit code 5: its command failed; its last lines: a | b"}})
+        text = self.until(process, "job pi failed")
+        self.assertIn("lost: 2027-01-15T08:00:00Z worker 1 (rank 1): pod x\n", text)
+        self.assertIn("lost: 2027-01-15T08:00:01Z rank 0 on y\n", text)
+        process.wait(DEADLINE)
+        for pod in self.names("pods"):
+            self.delete("pods", pod)
+        text = self.submit(code=5)
+        self.assertIn("the coordinator ended with exit code 5: its command failed; its last lines: "
+                      "a | b\n", text)
+
     def test_a_deadline_is_the_clusters_failure(self):
         late = self.write(PI.replace("backoffLimit: 0", "activeDeadlineSeconds: 1"))
         text = self.submit(late, code=69)
