@@ -147,22 +147,26 @@ void clients_closed(struct coordinator *c, uint64_t client)
 
 /* ---- orders ---------------------------------------------------------------------------------- */
 
-static void scale(struct coordinator *c, uint64_t client, uint64_t workers)
+static int scale(struct coordinator *c, uint64_t workers, struct rk_why *why)
 {
     struct core_event event = {.kind = CORE_EV_SCALE, .now = c->now};
-    char why[160];
     uint64_t refused = core_refused(c->core);
 
-    if (workers < c->config.min_workers || workers > c->config.max_workers) {
-        snprintf(why, sizeof why, "%llu workers cannot be: this job takes %u to %u",
-                 (unsigned long long)workers, c->config.min_workers, c->config.max_workers);
-        reply_why(c, client, RK_EINVAL, why);
-        return;
-    }
+    if (workers < c->config.min_workers || workers > c->config.max_workers)
+        return rk_fail(why, RK_EINVAL, "%llu workers cannot be: this job takes %u to %u",
+                       (unsigned long long)workers, c->config.min_workers, c->config.max_workers);
     event.scale.workers = (uint32_t)workers;
     coordinator_feed(c, &event);
-    if (core_refused(c->core) != refused)
-        reply_why(c, client, RK_ESTATE, "the job is ending");
+    return core_refused(c->core) == refused ? 0 : rk_fail(why, RK_ESTATE, "the job is ending");
+}
+
+static void scale_asked(struct coordinator *c, uint64_t client, uint64_t workers)
+{
+    struct rk_why why = {""};
+    int rc = scale(c, workers, &why);
+
+    if (rc != 0)
+        reply_why(c, client, rc, why.text);
     else
         reply(c, client, 0, "{}");
 }
@@ -202,6 +206,20 @@ static void drain(struct coordinator *c, uint64_t client, const Rk__Request *req
         reply_json(c, client, json_pack("{s:i}", "workers", (int)count));
 }
 
+void clients_resize(struct coordinator *c, uint64_t launcher, const Rk__Resize *resize)
+{
+    Rk__Envelope envelope = RK__ENVELOPE__INIT;
+    Rk__Resize answer = RK__RESIZE__INIT;
+    struct rk_why why = {""};
+
+    answer.workers = resize->workers;
+    answer.code = scale(c, resize->workers, &why);
+    answer.why = why.text;
+    envelope.body_case = RK__ENVELOPE__BODY_RESIZE;
+    envelope.resize = &answer;
+    server_send(c->server, launcher, &envelope);
+}
+
 static void stop(struct coordinator *c, uint64_t client, uint64_t number)
 {
     struct core_event event = {.kind = CORE_EV_STOP, .now = c->now};
@@ -236,7 +254,7 @@ void clients_request(struct coordinator *c, uint64_t client, const Rk__Request *
         follow(c, client, request->follow);
         break;
     case RK__VERB__VERB_SCALE:
-        scale(c, client, request->number);
+        scale_asked(c, client, request->number);
         break;
     case RK__VERB__VERB_DRAIN:
         drain(c, client, request);

@@ -297,6 +297,9 @@ static void take_message(struct coordinator *c, const struct server_input *input
     case RK__ENVELOPE__BODY_DIAL:
         launches_dial(c, envelope->dial->endpoint, envelope->dial->hang_up);
         break;
+    case RK__ENVELOPE__BODY_RESIZE:
+        clients_resize(c, input->sender, envelope->resize);
+        break;
     case RK__ENVELOPE__BODY_REQUEST:
         clients_request(c, input->sender, envelope->request);
         break;

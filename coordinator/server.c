@@ -313,6 +313,7 @@ static Rk__Role role_of(const Rk__Envelope *envelope)
     case RK__ENVELOPE__BODY_LAUNCH_FAILED:
     case RK__ENVELOPE__BODY_DIAL:
     case RK__ENVELOPE__BODY_NOTICE:
+    case RK__ENVELOPE__BODY_RESIZE:
         return RK__ROLE__ROLE_LAUNCHER;
     case RK__ENVELOPE__BODY_REQUEST:
         return RK__ROLE__ROLE_CLIENT;

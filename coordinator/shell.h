@@ -220,6 +220,8 @@ const char *saves_trouble(const struct saves *saves); /* why the newest was not 
 /* ---- clients.c ------------------------------------------------------------------------------- */
 
 void clients_request(struct coordinator *c, uint64_t client, const Rk__Request *request);
+/* The launcher's wish, and the answer. */
+void clients_resize(struct coordinator *c, uint64_t launcher, const Rk__Resize *resize);
 void clients_closed(struct coordinator *c, uint64_t client);
 /* Sends events to those that wait for them.  True: there is more for some that were full. */
 bool clients_events(struct coordinator *c);

@@ -6,6 +6,7 @@
 #include "k8s/client/when.h"
 #include "k8s/manifest/faults.h"
 #include "k8s/operator/inside.h"
+#include "k8s/render/names.h"
 #include "k8s/render/parts.h"
 
 #include <stdio.h>
@@ -163,6 +164,20 @@ static void patch_suspend(struct making *making, bool suspend)
                  json_pack("{s:{s:b}}", "spec", "suspend", suspend));
 }
 
+/* The coordinator watches its Job, and follows. */
+static bool sync_size(struct making *making, const json_t *wanted)
+{
+    const json_t *seen = member(member(making->seen->job, "metadata"), "annotations");
+    const json_t *now = member(member(wanted, "metadata"), "annotations");
+    const json_t *size = member(now, ANNOTATION_WORKERS);
+
+    if (size == NULL || json_equal(member(seen, ANNOTATION_WORKERS), size))
+        return false;
+    making_patch(making, "batch/v1", "jobs", making->seen->job,
+                 json_pack("{s:{s:{s:O}}}", "metadata", "annotations", ANNOTATION_WORKERS, size));
+    return true;
+}
+
 static bool is_job_as(const struct making *making, const json_t *wanted)
 {
     const json_t *seen = member(member(making->seen->job, "metadata"), "annotations");
@@ -248,6 +263,9 @@ static void sync_job(struct making *making, const json_t *objects)
         patch_suspend(making, true);
     } else if (suspended) {
         sync_suspended(making, objects);
+    } else if (has_config(making->seen, member(objects, "ConfigMap")) &&
+               sync_size(making, member(objects, "Job"))) {
+        ; /* the manifest first, for a coordinator that starts just now */
     } else if (wanted_is_gang(making) && making->seen->group != NULL &&
                making->launcher.steady + making->launcher.succeeded == 0) {
         wanted_gang_pods(making);

@@ -8,12 +8,14 @@
  *   of its pods; its message says what became of the last one, and stays when the pod is gone.
  * - Failed says what the coordinator has noted down of the end, beside what the pods show; what is
  *   noted stays when they are gone.
- * - Created says when an edit is not valid and so is not followed.
+ * - Created says when an edit is not valid, or its number of workers cannot be, and so is not
+ *   followed.
  *
  * The conditions are written whole, under the version that was seen: lists are not merged by all
  * servers.  An old CRD drops observedGeneration: that it is absent is no reason to write it. */
 #include "k8s/operator/inside.h"
 
+#include "common/number.h"
 #include "k8s/client/notices.h"
 #include "k8s/client/object.h"
 #include "k8s/client/when.h"
@@ -142,11 +144,32 @@ static void no_more(struct making *making, json_t *status, const char *type, con
         condition_set(making, status, type, false, reason, message);
 }
 
+/* What the coordinator has written beside its record; "" without. */
+static const char *noted(const struct making *making, const char *key)
+{
+    return condition_text(member(making->seen->record, "data"), key);
+}
+
+/* The coordinator has seen the number of workers as it is now, and goes on with another one. */
+static bool is_refused(const struct making *making)
+{
+    char replicas[16];
+
+    snprintf(replicas, sizeof replicas, "%u", making->job->worker.replicas);
+    return noted(making, "refused")[0] != '\0' && strcmp(noted(making, "asked"), replicas) == 0;
+}
+
 static void set_created(struct making *making, json_t *status)
 {
     const char *seen = condition_text(condition_of(status, "Created"), "message");
     char text[PLAN_NOTE];
 
+    if (making->is_valid && is_refused(making)) {
+        if (strcmp(seen, noted(making, "refused")) != 0)
+            making_event(making, true, "WorkersNotResized", noted(making, "refused"));
+        condition_set(making, status, "Created", true, "MPIJobCreated", noted(making, "refused"));
+        return;
+    }
     if (making->is_valid) {
         become(making, status, "Created", false, "MPIJobCreated",
                sentence(making, "is created", text));
@@ -189,6 +212,10 @@ static bool has_run(const json_t *status)
 
 static uint32_t workers_wanted(const struct making *making)
 {
+    uint64_t size;
+
+    if (is_refused(making) && rk_number_parse(noted(making, "workers"), 1, UINT32_MAX, &size))
+        return (uint32_t)size;
     return making->job->worker.template != NULL ? making->job->worker.replicas : 0;
 }
 
@@ -201,12 +228,6 @@ static uint32_t workers_needed(const struct making *making, bool ran)
     uint32_t least = making->job->settings.min_workers;
 
     return (ran || given) && least < wanted ? least : wanted;
-}
-
-/* What the coordinator has written beside its record; "" without. */
-static const char *noted(const struct making *making, const char *key)
-{
-    return condition_text(member(making->seen->record, "data"), key);
 }
 
 /* What became of the pod that was lost last, also when it is gone: the last line, less its time. */

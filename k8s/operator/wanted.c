@@ -54,13 +54,15 @@ static void finish_job(struct making *making, json_t *job)
 {
     json_t *metadata = json_object_get(job, "metadata");
     json_t *spec = json_object_get(job, "spec");
+    json_t *annotations = json_object_get(metadata, "annotations");
     char fingerprint[20];
 
     json_object_del(spec, "ttlSecondsAfterFinished");
     json_object_del(spec, "suspend"); /* a Job is made when it is to run */
     wanted_fingerprint(job, fingerprint);
-    if (json_object_set_new(metadata, "annotations",
-                            json_pack("{s:s}", ANNOTATION_FINGERPRINT, fingerprint)) != 0)
+    if (annotations == NULL)
+        json_object_set_new(metadata, "annotations", annotations = json_object());
+    if (json_object_set_new(annotations, ANNOTATION_FINGERPRINT, json_string(fingerprint)) != 0)
         making_fail(making, RK_ENOMEM);
 }
 

@@ -127,6 +127,20 @@ static void set_limit(struct render *render, json_t *spec, const char *key, int6
         build_set(&render->build, spec, key, json_integer(value));
 }
 
+/* The size is the Job's own, so that a coordinator that runs sees it change. */
+static void say_size(struct render *render, json_t *object)
+{
+    struct build *build = &render->build;
+    json_t *metadata = build_child(build, object, "metadata", "Job");
+    char number[16];
+
+    if (render->job->worker.template == NULL)
+        return;
+    snprintf(number, sizeof number, "%" PRIu32, render->job->worker.replicas);
+    build_text(build, build_child(build, metadata, "annotations", "Job"), ANNOTATION_WORKERS,
+               number);
+}
+
 json_t *launcher_job(struct render *render)
 {
     struct build *build = &render->build;
@@ -144,5 +158,6 @@ json_t *launcher_job(struct render *render)
      * lost node never does; whose epoch it is, is decided by the record.  And old kubectls know no
      * such field. */
     build_set(build, spec, "template", template(render));
+    say_size(render, object);
     return object;
 }

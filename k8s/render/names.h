@@ -16,8 +16,9 @@
 #define ANNOTATION_TICKET RESERVED_PREFIX "ticket"
 #define ANNOTATION_PLACE RESERVED_PREFIX "place"
 #define ANNOTATION_IMAGE RESERVED_PREFIX "image"
-#define ANNOTATION_HOSTS \
-    RESERVED_PREFIX "hosts" /* of a coordinator's pod; changes with its hosts */
+/* Of a coordinator's pod: changes with its hosts.  Of the Job: Worker.replicas as of now. */
+#define ANNOTATION_HOSTS RESERVED_PREFIX "hosts"
+#define ANNOTATION_WORKERS RESERVED_PREFIX "workers"
 
 #define SERVICE_ACCOUNT "reknit"
 

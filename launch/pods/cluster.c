@@ -377,7 +377,7 @@ int cluster_open(struct shell *shell, struct rk_why *why)
     config.job = shell->job->name;
     config.namespace = shell->namespace;
     config.owner = shell->owner;
-    config.places = shell->job->settings.max_workers + shell->job->settings.spares;
+    config.places = shell->resize.most + shell->job->settings.spares;
     rc = secret_random_id(&config.seed, why);
     if (rc == 0)
         rc = pods_new(&config, &shell->pods, why);

@@ -138,7 +138,7 @@ static int open_api(struct shell *shell, struct rk_why *why)
 
 /* ---- as `reknit run` would be asked ---------------------------------------------------------- */
 
-static void fill_options(struct shell *shell)
+void shell_fill_options(struct shell *shell)
 {
     const struct mpijob_settings *settings = &shell->job->settings;
 
@@ -207,7 +207,7 @@ static int set_up(struct shell *shell, char **words, struct rk_why *why)
         rc = line_open(shell, words, why);
     if (rc != 0)
         return rc;
-    fill_options(shell);
+    shell_fill_options(shell);
     surroundings_set("REKNIT_JOB", shell->job->name);
     shell->crew_job = (struct crew_job){&shell->options, &shell->directories, &shell->secret,
                                         shell->self, shell->given.pod_name};
@@ -232,6 +232,7 @@ static void clear_up(struct shell *shell)
 {
     line_close(shell);
     talk_close(shell);
+    resize_close(shell);
     cluster_close(shell);
     keeper_close(shell);
     api_free(shell->api);

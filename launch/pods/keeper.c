@@ -127,6 +127,7 @@ static void fill(struct shell *shell, json_t *map, const char *text)
     if (text != NULL)
         set_data(map, "record", text);
     causes_fill(shell, json_object_get(map, "data"));
+    resize_fill(shell, json_object_get(map, "data"), text);
     shell->keeper.causes = shell->causes.changed;
 }
 
@@ -216,8 +217,10 @@ static void take_epochs(struct shell *shell)
     snprintf(text, sizeof text, "%u", epoch + EPOCHS);
     set_data(map, "epochs", text);
     set_data(map, "pod", shell->given.pod_uid);
-    if (shell->step != SETUP_DONE)
+    if (shell->step != SETUP_DONE) {
         causes_load(shell, data_of(map, "losses"));
+        resize_load(shell, json_object_get(map, "data"));
+    }
     fill(shell, map, NULL);
     if (send_map(shell, fresh ? VERB_POST : VERB_PUT, map, on_taken, &why) != 0)
         shell_end(shell, 69, why.text);

@@ -156,7 +156,7 @@ void line_restart(struct line *line, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(line->reason, sizeof line->reason, format, arguments);
     va_end(arguments);
-    if (runs && ++line->restarts > most) {
+    if (runs && !line->resizing && ++line->restarts > most) {
         snprintf(text, sizeof text, "%s; that is more than %u restarts", line->reason, most);
         shell_end(line->shell, rk_error_exit_code(RK_EBUDGET), text);
         return;
@@ -309,6 +309,30 @@ static uint32_t least_of(const struct mpijob *job)
     return job->settings.min_workers;
 }
 
+static void take_size(struct line *line)
+{
+    const struct mpijob *job = line->shell->job;
+
+    line->posts = render_worker_count(job);
+    line->needed = line->posts > 0 ? job->worker.replicas : 0;
+    line->least = line->posts > 0 ? least_of(job) : 0;
+}
+
+bool line_resize(struct shell *shell, uint32_t workers)
+{
+    struct line *line = shell->line;
+    uint32_t spares = shell->job->settings.spares;
+
+    if (line->state == LINE_WAITS || line->posts == 0)
+        return false;
+    line->resizing = true;
+    posts_resize(line, workers + spares);
+    line->resizing = false;
+    shell->job->worker.replicas = workers;
+    take_size(line);
+    return true;
+}
+
 int line_open(struct shell *shell, char **words, struct rk_why *why)
 {
     struct line *line = calloc(1, sizeof *line);
@@ -320,9 +344,6 @@ int line_open(struct shell *shell, char **words, struct rk_why *why)
     line->words = words;
     echo_init(line);
     line->held.status = line->listener = line->epoll = -1;
-    line->posts = render_worker_count(shell->job);
-    line->needed = line->posts > 0 ? shell->job->worker.replicas : 0;
-    line->least = line->posts > 0 ? least_of(shell->job) : 0;
     snprintf(line->reason, sizeof line->reason, "the job begins");
     return files_open(line, why);
 }
@@ -336,6 +357,7 @@ void line_listed(struct shell *shell)
     if (line->state != LINE_WAITS)
         return;
     files_load(line);
+    take_size(line);
     line->number++;
     rc = posts_open(line, &why);
     if (rc == 0)

@@ -26,6 +26,9 @@ void line_close(struct shell *shell);
 
 /* The first list of the job's pods is complete. */
 void line_listed(struct shell *shell);
+/* The job has so many workers from now on: those that run go on, new ones count from the next run,
+ * and a run that used one that goes begins anew.  False: not now. */
+bool line_resize(struct shell *shell, uint32_t workers);
 /* What the reconciler says about a worker; false: that is for somebody else. */
 bool line_act(struct shell *shell, const struct pods_action *action);
 

@@ -97,6 +97,12 @@ static void replace(struct line *line, struct post *post, bool kill, uint64_t de
     post->want_at = line->shell->now + delay;
 }
 
+static void name_post(struct line *line, uint32_t place)
+{
+    line->post[place] = (struct post){.place = place};
+    pods_name_write(line->shell->job->name, place, 0, line->post[place].name);
+}
+
 /* ---- with the reconciler --------------------------------------------------------------------- */
 
 static void step(struct line *line, enum pods_event_kind kind, uint32_t ticket, uint32_t place)
@@ -223,6 +229,22 @@ static void want_missing(struct line *line)
     }
     if (changed)
         files_save(line);
+}
+
+/* The highest places go.  A run that used one of them begins anew. */
+void posts_resize(struct line *line, uint32_t posts)
+{
+    for (uint32_t i = posts; i < line->posts; i++) {
+        struct post *post = &line->post[i];
+
+        lose(line, post, "the job goes on with fewer workers");
+        hang_up(line, post);
+        if (post->ticket != 0)
+            step(line, PODS_EV_KILL, post->ticket, i);
+    }
+    for (uint32_t i = line->posts; i < posts; i++)
+        name_post(line, i);
+    line->posts = posts;
 }
 
 /* ---- what comes ------------------------------------------------------------------------------ */
@@ -384,13 +406,13 @@ static int open_server(struct line *line, struct rk_why *why)
 
 int posts_open(struct line *line, struct rk_why *why)
 {
-    line->post = calloc(line->posts + 1, sizeof *line->post);
+    uint32_t room = line->shell->resize.most + line->shell->job->settings.spares;
+
+    line->post = calloc(room + 1, sizeof *line->post);
     if (line->post == NULL)
-        return rk_fail(why, RK_ENOMEM, "no memory for %u workers", line->posts);
-    for (uint32_t i = 0; i < line->posts; i++) {
-        line->post[i].place = i;
-        pods_name_write(line->shell->job->name, i, 0, line->post[i].name);
-    }
+        return rk_fail(why, RK_ENOMEM, "no memory for %u workers", room);
+    for (uint32_t i = 0; i < line->posts; i++)
+        name_post(line, i);
     return open_server(line, why);
 }
 

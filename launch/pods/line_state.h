@@ -93,6 +93,7 @@ struct line {
     uint64_t ask, ping_at;
     struct post *post;
     uint32_t posts, needed, least;
+    bool resizing; /* what is run again now was not lost */
 
     int listener, epoll;
     struct call *call;
@@ -122,6 +123,8 @@ void posts_tell(struct line *line);
 bool posts_act(struct line *line, const struct pods_action *action);
 void posts_turn(struct line *line);
 void posts_ping(struct line *line);
+/* There are so many from now on, no more than there is room for. */
+void posts_resize(struct line *line, uint32_t posts);
 bool posts_is_ready(const struct line *line, const struct post *post);
 /* By the name of its pod, a name under which that place was known, or its address. */
 struct post *posts_find_host(struct line *line, const char *host);

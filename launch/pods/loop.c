@@ -177,6 +177,7 @@ static void turn(struct shell *shell)
     talk_hear(shell);
     take_signals(shell);
     line_turn(shell);
+    resize_turn(shell);
     take_deadlines(shell);
     cluster_tick(shell);
     keeper_turn(shell);

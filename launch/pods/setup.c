@@ -54,6 +54,7 @@ static void on_job(void *who, const struct response *response)
         return;
     }
     snprintf(shell->owner, sizeof shell->owner, "%s", uid);
+    resize_said(shell, response->body);
     setup_next(shell);
 }
 
@@ -196,7 +197,7 @@ void setup_next(struct shell *shell)
         keeper_start(shell);
         break;
     default:
-        if (cluster_open(shell, &why) != 0)
+        if (cluster_open(shell, &why) != 0 || resize_open(shell, &why) != 0)
             shell_end(shell, 69, why.text);
         break;
     }

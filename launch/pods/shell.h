@@ -7,6 +7,7 @@
  *   adopt.c     objects of the job that nobody owns yet
  *   leave.c     when this pod is to end
  *   keeper.c    the record's copy in the cluster, and whose epoch it is
+ *   resize.c    how many workers the Job wants, as that changes
  *   causes.c    why workers and the job ended, beside that record
  *   line*.c     in the coordinator's place: the user's own command line (line.h)
  *
@@ -20,6 +21,7 @@
 #include "k8s/client/notices.h"
 #include "k8s/client/request.h"
 #include "k8s/client/watch.h"
+#include "k8s/client/write.h"
 #include "k8s/manifest/mpijob.h"
 #include "k8s/reconcile/pods.h"
 #include "k8s/render/render.h"
@@ -78,6 +80,18 @@ struct causes {
     uint32_t untold;
 };
 
+/* How many workers; see resize.c. */
+struct resize {
+    struct watch *watch;
+    struct write *write; /* of the hostfile, under way */
+    uint32_t wanted;     /* by the Job; 0: it does not say */
+    uint32_t asked, size, most;
+    uint32_t asking;   /* the coordinator, until it answers; 0: nothing */
+    uint64_t again;    /* then it is asked once more */
+    bool settled;      /* `size` is in the record that is kept */
+    char refused[400]; /* why `asked` is not `size`; "" */
+};
+
 struct line;
 
 struct shell {
@@ -99,6 +113,7 @@ struct shell {
     struct pods *pods;
     struct keeper keeper;
     struct causes causes;
+    struct resize resize;
     struct line *line; /* the user's own command; NULL: the job has a program */
 
     struct run_options options; /* of the coordinator, as `reknit run` would have them */
@@ -128,6 +143,8 @@ struct shell {
 
 /* ---- command.c ------------------------------------------------------------------------------- */
 
+/* Of the job as it is known by now. */
+void shell_fill_options(struct shell *shell);
 /* The secret is known: a socket for the coordinator, and the connection to it. */
 int shell_open_control(struct shell *shell, struct rk_why *why);
 
@@ -165,6 +182,7 @@ void talk_failed(struct shell *shell, const struct pods_action *action);
 void talk_notice(struct shell *shell, const struct pods_action *action);
 void talk_dial(struct shell *shell, uint32_t ticket, const char *address);
 void talk_hang_up(struct shell *shell, uint32_t ticket);
+void talk_resize(struct shell *shell, uint32_t workers);
 
 /* ---- cluster.c ------------------------------------------------------------------------------- */
 
@@ -204,6 +222,19 @@ void keeper_look(struct shell *shell);
 /* True when the cluster has what the file has. */
 bool keeper_idle(const struct shell *shell);
 void keeper_close(struct shell *shell);
+
+/* ---- resize.c -------------------------------------------------------------------------------- */
+
+/* The Job as it is now. */
+void resize_said(struct shell *shell, const json_t *job);
+/* Data of the record in the cluster: what an earlier coordinator made of it; then back into it. */
+void resize_load(struct shell *shell, const json_t *data);
+void resize_fill(struct shell *shell, json_t *data, const char *record);
+int resize_open(struct shell *shell, struct rk_why *why);
+void resize_turn(struct shell *shell);
+/* The coordinator's answer to talk_resize. */
+void resize_answer(struct shell *shell, const Rk__Resize *answer);
+void resize_close(struct shell *shell);
 
 /* ---- causes.c -------------------------------------------------------------------------------- */
 

@@ -164,6 +164,14 @@ void talk_failed(struct shell *shell, const struct pods_action *action)
     say(shell, RK__ENVELOPE__BODY_LAUNCH_FAILED, &failed);
 }
 
+void talk_resize(struct shell *shell, uint32_t workers)
+{
+    Rk__Resize resize = RK__RESIZE__INIT;
+
+    resize.workers = workers;
+    say(shell, RK__ENVELOPE__BODY_RESIZE, &resize);
+}
+
 /* ---- what comes ------------------------------------------------------------------------------ */
 
 static void take_launch(struct shell *shell, const Rk__Launch *launch)
@@ -230,6 +238,9 @@ static void take(struct shell *shell, const Rk__Envelope *envelope)
         break;
     case RK__ENVELOPE__BODY_OUTCOME:
         shell_end(shell, envelope->outcome->exit_code, envelope->outcome->why);
+        break;
+    case RK__ENVELOPE__BODY_RESIZE:
+        resize_answer(shell, envelope->resize);
         break;
     case RK__ENVELOPE__BODY_REFUSED:
         take_refused(shell, envelope->refused);

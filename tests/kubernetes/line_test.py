@@ -90,6 +90,23 @@ class Line(LineCase):
         self.assertEqual("Complete", self.ended("few"))
         self.assertRegex(self.launcher_log("few"), "run 2 of the command starts on 2 of 3 workers")
 
+    def test_resized(self):
+        """New hosts count from the next run; a run whose hosts go begins anew, and is no loss."""
+        self.begin("size", "mpirun", PROGRAM, "400", "50", "/checkpoints",
+                   annotations=', reknit.dev/max-restarts: "0"')
+        self.seen("size", "run 1 of the command starts on 3 of 3")
+        self.wait_for_ranks()
+        self.resize("size", 4)
+        wait_for(lambda: "size-worker-3" in self.get(
+            "configmaps", "size-config")["data"]["discover_hosts.sh"], "a new host", 60)
+        self.assertEqual(["3"], self.runs("size"))
+        self.resize("size", 2)
+        self.seen("size", "run 2 of the command starts on 2 of 2 workers: .*fewer workers")
+        wait_for(lambda: len(self.get("configmaps", "size-config")["data"]["hostfile"]
+                             .splitlines()) == 2, "2 hosts", 60)
+        self.assertEqual("Complete", self.ended("size"))
+        self.assertEqual(["3", "2"], self.runs("size"))
+
     def test_its_own_failure(self):
         self.begin("wrong", "mpirun", "-np", "3", "sh", "-c", "echo no luck >&2; exit 7")
         self.assertEqual("Failed", self.ended("wrong"))

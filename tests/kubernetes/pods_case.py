@@ -187,6 +187,11 @@ class PodsCase(Case):
             return text if re.search(what, text) else None
         return wait_for(look, f"{key} of {name}: {what}", deadline)
 
+    def resize(self, name, workers):
+        """As an operator does when Worker.replicas is edited."""
+        self.patch("jobs", f"{name}-launcher", {"metadata": {"annotations": {
+            "reknit.dev/workers": str(workers)}}})
+
     def steps_of(self, name):
         """The step of the newest checkpoint that the log speaks of."""
         found = re.findall(r"checkpoint of step (\d+) committed", self.launcher_log(name))
