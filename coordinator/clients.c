@@ -155,6 +155,10 @@ static int scale(struct coordinator *c, uint64_t workers, struct rk_why *why)
     if (workers < c->config.min_workers || workers > c->config.max_workers)
         return rk_fail(why, RK_EINVAL, "%llu workers cannot be: this job takes %u to %u",
                        (unsigned long long)workers, c->config.min_workers, c->config.max_workers);
+    /* workers of the last coordinator that have not said hello yet could not be told to leave */
+    if (core_state(c->core) == CORE_JOB_RECOVERING)
+        return rk_fail(why, RK_EUNAVAILABLE,
+                       "the coordinator has just started and finds out who is there: ask again");
     event.scale.workers = (uint32_t)workers;
     coordinator_feed(c, &event);
     return core_refused(c->core) == refused ? 0 : rk_fail(why, RK_ESTATE, "the job is ending");

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #define ANSWER_WITHIN (5 * RK_S)
+#define AGAIN (RK_S / 5)
 #define DEADLINE (30 * RK_S)
 #define LINE_ROOM 64u /* workers more than a line began with, or four times as many */
 #define MOST 65000u
@@ -247,6 +248,10 @@ void resize_answer(struct shell *shell, const Rk__Resize *answer)
 
     if (answer->workers != shell->resize.asking || answer->workers == 0)
         return; /* late: another number is asked for by now */
+    if (answer->code == RK_EUNAVAILABLE)
+        shell->resize.again = shell->now + AGAIN;
+    if (answer->code == RK_EUNAVAILABLE || answer->code == RK_ESTATE)
+        return; /* it has just begun, or is ending */
     if (answer->code == 0) {
         done(shell);
         return;
