@@ -2,12 +2,14 @@
  *
  * The Job comes first, since it owns all else; what a submit that broke off has left out is made by
  * the next one.  Its pod waits for what it mounts, so nothing starts from half of a job.  Nothing
- * that is there is changed, but for objects that were applied by hand and have no owner yet. */
+ * that is there is changed, but for objects that were applied by hand and have no owner yet, and
+ * the number of workers. */
 #include "launch/submit/submit.h"
 
 #include "common/secret.h"
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
+#include "k8s/render/names.h"
 #include "launch/pods/objects.h"
 #include "launch/submit/owned.h"
 #include "launch/submit/same.h"
@@ -182,6 +184,13 @@ static const json_t *rendered(const struct applying *applying, const char *kind)
     return NULL;
 }
 
+static json_t *worker_of(const json_t *manifest)
+{
+    const json_t *spec = json_object_get(manifest, "spec");
+
+    return json_object_get(json_object_get(spec, "mpiReplicaSpecs"), "Worker");
+}
+
 /* The manifest that a ConfigMap brings to its coordinator; the caller drops it. */
 static json_t *manifest_in(const json_t *map)
 {
@@ -189,6 +198,22 @@ static json_t *manifest_in(const json_t *map)
         json_string_value(json_object_get(json_object_get(map, "data"), "mpijob.json"));
 
     return text != NULL ? json_loads(text, 0, NULL) : NULL;
+}
+
+/* The same manifest but for its number of workers. */
+static bool is_resized(const json_t *there, const json_t *here)
+{
+    json_t *copy = json_deep_copy(here);
+    char text[16];
+    const json_t *then = worker_of(there);
+    json_t *now = worker_of(copy);
+    bool same = json_object_get(then, "replicas") != NULL &&
+                json_object_get(now, "replicas") != NULL &&
+                json_object_set(now, "replicas", json_object_get(then, "replicas")) == 0 &&
+                same_differences(there, copy, text, sizeof text) == 0;
+
+    json_decref(copy);
+    return same;
 }
 
 /* The whole manifest is in the ConfigMap.  As long as there is none, no coordinator has started,
@@ -212,10 +237,50 @@ static int compare(struct applying *applying, const json_t *job, char *text, siz
                            json_object_get(rendered(applying, "Job"), "spec"), text, size);
     if (rc != 0 && rc != RK_ENOENT)
         rk_fail(why, rc, "ConfigMap %.200s: %.250s", object_name(map), answer.why.text);
+    applying->resized = there != NULL && *differences > 0 && is_resized(there, here);
     json_decref(here);
     json_decref(there);
     answer_done(&answer);
     return rc == RK_ENOENT ? 0 : rc;
+}
+
+static bool is_over(const json_t *job)
+{
+    const json_t *status = json_object_get(job, "status");
+    size_t at;
+    json_t *condition;
+
+    json_array_foreach(json_object_get(status, "conditions"), at, condition)
+    {
+        const char *type = json_string_value(json_object_get(condition, "type"));
+        const char *value = json_string_value(json_object_get(condition, "status"));
+
+        if (type != NULL && value != NULL && strcmp(value, "True") == 0 &&
+            (strcmp(type, "Complete") == 0 || strcmp(type, "Failed") == 0))
+            return true;
+    }
+    return false;
+}
+
+/* The coordinator of a job that runs follows the annotation of its Job; one that starts later reads
+ * the manifest, which so is first. */
+static int resize(struct applying *applying, struct rk_why *why)
+{
+    const json_t *map = rendered(applying, "ConfigMap");
+    const json_t *job = rendered(applying, "Job");
+    const json_t *metadata = json_object_get(job, "metadata");
+    json_t *text = json_pack("{s:{s:O}}", "data", "mpijob.json",
+                             json_object_get(json_object_get(map, "data"), "mpijob.json"));
+    json_t *size =
+        json_pack("{s:{s:{s:O}}}", "metadata", "annotations", ANNOTATION_WORKERS,
+                  json_object_get(json_object_get(metadata, "annotations"), ANNOTATION_WORKERS));
+    int rc = owned_patch(applying, map, "configmaps", text, why);
+
+    if (rc == 0)
+        rc = owned_patch(applying, job, "jobs", size, why);
+    json_decref(text);
+    json_decref(size);
+    return rc;
 }
 
 static int check_same(struct applying *applying, const json_t *job, struct rk_why *why)
@@ -238,28 +303,12 @@ static int check_same(struct applying *applying, const json_t *job, struct rk_wh
     rc = compare(applying, job, text, sizeof text, &differences, why);
     if (rc != 0 || differences == 0)
         return rc;
+    if (applying->resized && !is_over(job))
+        return resize(applying, why);
     return rk_fail(why, RK_EEXIST,
                    "another job %.60s is there: %s.  Delete it (kubectl delete job %.60s-launcher "
                    "-n %.63s), or give this one another name",
                    name, text, name, applying->namespace);
-}
-
-static bool is_over(const json_t *job)
-{
-    const json_t *status = json_object_get(job, "status");
-    size_t at;
-    json_t *condition;
-
-    json_array_foreach(json_object_get(status, "conditions"), at, condition)
-    {
-        const char *type = json_string_value(json_object_get(condition, "type"));
-        const char *value = json_string_value(json_object_get(condition, "status"));
-
-        if (type != NULL && value != NULL && strcmp(value, "True") == 0 &&
-            (strcmp(type, "Complete") == 0 || strcmp(type, "Failed") == 0))
-            return true;
-    }
-    return false;
 }
 
 static int take_job(struct applying *applying, const json_t *job, struct rk_why *why)
@@ -337,9 +386,15 @@ static void say_result(struct applying *applying, bool over)
                    "job %s was submitted before, and is over; to run it again: kubectl delete job "
                    "%s-launcher -n %s",
                    name, name, applying->namespace);
-    else if (applying->made == 0)
+    else if (applying->made == 0 && !applying->resized)
         submit_say(submit, SCREEN_PLAIN, "submitted_before", json_pack("{s:s}", "job", name),
                    "job %s was submitted before, and is as this file has it", name);
+    else if (applying->resized)
+        submit_say(
+            submit, SCREEN_GOOD, "resized",
+            json_pack("{s:s,s:i}", "job", name, "workers", (int)applying->job->worker.replicas),
+            "job %s %sasked to go on with %u workers", name,
+            owned_would(submit)[0] != '\0' ? "would be " : "is ", applying->job->worker.replicas);
     else if (!submit->given.dry_run)
         submit_say(
             submit, SCREEN_GOOD, "submitted",

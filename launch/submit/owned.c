@@ -55,6 +55,23 @@ int owned_apply(struct submit *submit, const json_t *object, const char *plural,
     return rc;
 }
 
+int owned_patch(struct applying *applying, const json_t *object, const char *plural,
+                const json_t *patch, struct rk_why *why)
+{
+    struct submit *submit = applying->submit;
+    struct answer answer;
+    int rc =
+        submit_call(submit, VERB_PATCH,
+                    owned_path(submit, object, plural, applying->namespace, object_name(object)),
+                    TYPE_MERGE_PATCH, patch, &answer);
+
+    if (rc != 0)
+        rk_fail(why, rc, "%.40s %.200s: %.250s", object_kind(object), object_name(object),
+                answer.why.text);
+    answer_done(&answer);
+    return rc;
+}
+
 /* ---- what is there already ------------------------------------------------------------------ */
 
 int owned_get(struct submit *submit, const json_t *object, const char *plural,

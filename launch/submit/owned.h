@@ -17,6 +17,7 @@ struct applying {
     char owner[40];    /* uid of the Job; "": not known yet */
     json_t *objects;   /* as rendered, owned */
     size_t made, kept; /* objects */
+    bool resized;      /* the job was there, with another number of workers */
     uint64_t patience; /* until when we wait for old objects to go; 0: nothing waited for yet */
 };
 
@@ -30,6 +31,9 @@ int owned_get(struct submit *submit, const json_t *object, const char *plural,
               const char *namespace, struct answer *answer);
 /* Something of an earlier job is going: waits a little; RK_EEXIST when that takes too long. */
 int owned_wait(struct applying *applying, const json_t *object, struct rk_why *why);
+/* A merge patch of what has the name of `object`. */
+int owned_patch(struct applying *applying, const json_t *object, const char *plural,
+                const json_t *patch, struct rk_why *why);
 /* Server-side apply. */
 int owned_apply(struct submit *submit, const json_t *object, const char *plural,
                 const char *namespace, struct rk_why *why);

@@ -343,10 +343,31 @@ class Again(Submitting):
     def test_another_job_of_that_name(self):
         self.submit(self.file, "--no-follow")
         before = self.version()
-        other = self.write(PI.replace("replicas: 2", "replicas: 3"), "other.yaml")
+        other = self.write(PI.replace("replicas: 2", "replicas: 3").replace(
+            "spec:\n  run", "spec:\n  slotsPerWorker: 4\n  run"), "other.yaml")
         self.submit(other, code=69, wrong="another job pi is there: spec.mpiReplicaSpecs.Worker."
-                    "replicas is 2 there and 3 here.  Delete it (kubectl delete job pi-launcher")
+                    "replicas is 2 there and 3 here; spec.slotsPerWorker is 1 there and 4 "
+                    "here.  Delete it (kubectl delete job pi-launcher")
         self.assertEqual(before, self.version())
+
+    def size(self):
+        """The number of workers that the coordinator of pi is told."""
+        job = self.get("jobs", "pi-launcher")["metadata"]["annotations"]["reknit.dev/workers"]
+        config = json.loads(self.get("configmaps", "pi-config")["data"]["mpijob.json"])
+        return job, config["spec"]["mpiReplicaSpecs"]["Worker"]["replicas"]
+
+    def test_another_number_of_workers(self):
+        self.submit(self.file, "--no-follow")
+        self.assertEqual(("2", 2), self.size())
+        uid = self.get("jobs", "pi-launcher")["metadata"]["uid"]
+        other = self.write(PI.replace("replicas: 2", "replicas: 3"), "other.yaml")
+        self.assertIn("job pi would be asked to go on with 3 workers",
+                      self.submit(other, "--dry-run"))
+        self.assertEqual(("2", 2), self.size())
+        self.assertIn("job pi is asked to go on with 3 workers", self.submit(other, "--no-follow"))
+        self.assertEqual(("3", 3), self.size())
+        self.assertEqual(uid, self.get("jobs", "pi-launcher")["metadata"]["uid"])
+        self.assertIn("is as this file has it", self.submit(other, "--no-follow"))
 
     def test_a_job_that_differs_and_is_half_done(self):
         self.sim.control("fault", verb="create", resource="secrets", namespace=self.space,
