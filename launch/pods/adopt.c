@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define DEADLINE (60 * RK_S)
+#define MOST_AT_ONCE 32u
 
 /* 0: it is ours and has no owner: it is given one. */
 static int give(void *who, json_t *object)
@@ -35,7 +36,7 @@ static int give(void *who, json_t *object)
 
 static void one_done(struct shell *shell)
 {
-    if (--shell->adopting == 0)
+    if (--shell->adopting == 0 && shell->step == SETUP_ADOPT)
         setup_next(shell);
 }
 
@@ -85,6 +86,16 @@ static void on_pods(void *who, const struct response *response)
             adopt(shell, "pods", object_name(pod));
     }
     one_done(shell);
+}
+
+/* A rendering that is applied again brings pods of a job that runs; those that nobody wants go. */
+void adopt_pod(struct shell *shell, const json_t *pod)
+{
+    const json_t *metadata = json_object_get(pod, "metadata");
+
+    if (json_array_size(json_object_get(metadata, "ownerReferences")) == 0 && !shell->ended &&
+        shell->adopting < MOST_AT_ONCE)
+        adopt(shell, "pods", object_name(pod));
 }
 
 void adopt_start(struct shell *shell)

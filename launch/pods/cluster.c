@@ -301,6 +301,7 @@ static void on_list(void *who)
 static void on_pod(void *who, const json_t *object, const json_t *old)
 {
     (void)old;
+    adopt_pod(who, object);
     feed_pod(who, object);
 }
 

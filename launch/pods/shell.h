@@ -171,6 +171,8 @@ void setup_turn(struct shell *shell);
 
 /* SETUP_ADOPT. */
 void adopt_start(struct shell *shell);
+/* One that was seen later, where nobody owns it. */
+void adopt_pod(struct shell *shell, const json_t *pod);
 
 /* ---- talk.c ---------------------------------------------------------------------------------- */
 

@@ -39,9 +39,10 @@ class Whole(PodsCase):
             self.assertEqual(0, self.operator.stop())
             self.operator = None
 
-    def submit(self, name, steps, workers, policy):
+    def submit(self, name, steps, workers, policy, program=None, setting=""):
         """The MPIJob of which `start` makes the objects; without them."""
-        config = next(o for o in self.objects(name, self.chargpt(steps, pace=20), workers)
+        program = program or self.chargpt(steps, pace=20)
+        config = next(o for o in self.objects(name, program, workers, setting=setting)
                       if o["kind"] == "ConfigMap")
         job = json.loads(config["data"]["mpijob.json"])
         job["spec"]["runPolicy"] = policy
@@ -60,6 +61,42 @@ class Whole(PodsCase):
             if self.operator is not None:
                 sys.stderr.write(self.operator.said())
             raise
+
+    def scale(self, name, workers):
+        """As `kubectl scale` does."""
+        self.patch("mpijobs", name, {"spec": {"mpiReplicaSpecs": {"Worker": {
+            "replicas": workers}}}})
+
+    def test_scaled(self):
+        self.submit("scale", 900, 2, {}, setting="reknit.dev/max-workers: '4'")
+        self.becomes("scale", "Running")
+        self.seen("scale", "generation 1: 2 ranks")
+        first = self.get("pods", "scale-worker-0")["metadata"]["uid"]
+        self.scale("scale", 4)
+        self.seen("scale", r"generation \d+: 4 ranks, workers 4")
+        wait_for(lambda: self.get("mpijobs", "scale")["status"]["replicaStatuses"]["Worker"][
+            "active"] == 4, "4 active", 60)
+        self.scale("scale", 1)
+        self.seen("scale", r"generation \d+: 1 ranks, workers 1")
+        self.assertEqual(first, self.get("pods", "scale-worker-0")["metadata"]["uid"])
+        self.becomes("scale", "Succeeded")
+
+    def test_a_size_without_room(self):
+        self.submit("wide", 10000, 2, {})
+        self.becomes("wide", "Running")
+        self.scale("wide", 3)
+        wait_for(lambda: "Worker.replicas 3 is not followed" in self.condition(
+            "wide", "Created").get("message", ""), "the reason in Created", 60)
+        wait_for(lambda: self.condition("wide", "Restarting").get("status") != "True",
+                 "no loss is told", 60)
+
+    def test_why_it_failed_is_in_its_status(self):
+        self.submit("fault", 0, 2, {"backoffLimit": 0, "cleanPodPolicy": "All"}, program=[
+            "sh", "-c", "[ $RANK = 1 ] || exec sleep 1000; echo rank $RANK fails; exit 7"])
+        self.becomes("fault", "Failed")
+        self.assertRegex(self.condition("fault", "Failed")["message"], "exit code 7: the program "
+                         "failed for good: rank 1 on fault-worker-1 ended with exit code 7; its "
+                         "last lines: rank 1 fails; .*rank 1 ")
 
     def test_suspended_edited_and_resumed(self):
         self.submit("pause", STEPS, 2, {})

@@ -249,6 +249,30 @@ static void test_a_cause_outlives_its_pods(void **state)
                            "lines: one | two; rank 1 on j-worker-1 failed"));
 }
 
+/* What the coordinator does not follow is said once, and is no loss of workers. */
+static void test_a_size_that_is_not_followed(void **state)
+{
+    struct stage *stage = *state;
+
+    run(stage);
+    stage_set(stage->seen.mpijob, "spec.mpiReplicaSpecs.Worker.replicas", json_integer(5));
+    stage_settle(stage);
+    expect(stage, "Restarting", "True"); /* two are still to come, as far as is known */
+    stage->seen.record =
+        json_pack("{s:{s:s},s:{s:s,s:s,s:s}}", "metadata", "name", "j-record", "data", "asked", "5",
+                  "workers", "3", "refused", "Worker.replicas 5 is not followed");
+    stage_look(stage);
+    assert_string_equal(stage->plan.event[0].reason, "WorkersNotResized");
+    stage_settle(stage);
+    assert_int_equal(stage->plan.events, 0);
+    expect(stage, "Restarting", "False");
+    assert_string_equal(stage_condition(stage, "Created", "message"),
+                        "Worker.replicas 5 is not followed");
+    stage_set(stage->seen.mpijob, "spec.mpiReplicaSpecs.Worker.replicas", json_integer(3));
+    stage_settle(stage);
+    assert_non_null(strstr(stage_condition(stage, "Created", "message"), "is created"));
+}
+
 /* Of two long causes both are told, and no character is cut in two. */
 static void test_long_causes_are_cut(void **state)
 {
@@ -329,6 +353,7 @@ int main(void)
         TEST(test_the_last_lines_of_a_pod),
         TEST(test_a_cause_outlives_its_pods),
         TEST(test_long_causes_are_cut),
+        TEST(test_a_size_that_is_not_followed),
         TEST(test_events_go_with_the_status),
         TEST(test_suspended_and_resumed),
         TEST(test_failed),

@@ -162,6 +162,26 @@ static void test_resumed_after_an_edit(void **state)
         json_string_value(stage_get(stage->seen.job, "spec.template.spec.nodeSelector.pool")), "a");
 }
 
+/* The manifest first: a coordinator that starts in between must not start with the old size. */
+static void test_another_number_of_workers(void **state)
+{
+    struct stage *stage = *state;
+    const char *size = "metadata.annotations";
+
+    stage_settle(stage);
+    stage_set(stage->seen.mpijob, "spec.mpiReplicaSpecs.Worker.replicas", json_integer(5));
+    stage_look(stage);
+    assert_non_null(stage_call(stage, PLAN_PATCH, "configmaps"));
+    assert_null(stage_call(stage, PLAN_PATCH, "jobs"));
+    stage_do(stage);
+    assert_non_null(stage_call(stage, PLAN_PATCH, "jobs"));
+    stage_settle(stage);
+    assert_string_equal(
+        json_string_value(json_object_get(stage_get(stage->seen.job, size), "reknit.dev/workers")),
+        "5");
+    assert_null(stage_call(stage, PLAN_DELETE, "jobs"));
+}
+
 static void test_clean_policies(void **state)
 {
     static const struct {
@@ -266,6 +286,7 @@ int main(void)
         TEST(test_a_pod_that_nobody_confirms),
         TEST(test_resumed_as_it_was),
         TEST(test_resumed_after_an_edit),
+        TEST(test_another_number_of_workers),
         TEST(test_clean_policies),
         TEST(test_none_is_active_past_the_deadline),
         TEST(test_a_gang),
