@@ -171,7 +171,7 @@ static void add_fields(const struct coordinator *c, json_t *event, const struct 
     case CORE_NOTE_WORKER_LOST:
         if (action->spare)
             json_object_set_new(event, "spare", json_true());
-        add_loss(event, action);
+        add_loss(c, event, action);
         break;
     case CORE_NOTE_RANK_EXITED:
         add_loss(c, event, action);

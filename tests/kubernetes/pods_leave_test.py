@@ -65,7 +65,8 @@ class Leaving(PodsCase):
             "apiVersion": f"{rbac}/v1", "kind": "ClusterRoleBinding",
             "metadata": {"name": self.space},
             "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": self.space},
-            "subjects": [{"kind": "ServiceAccount", "name": "reknit", "namespace": self.space}]}, "")
+            "subjects": [{"kind": "ServiceAccount", "name": "reknit",
+                          "namespace": self.space}]}, "")
         self.start("sees", self.chargpt(300, pace=20), 2)
         self.seen("sees", "generation 1: 2 ranks")
         lost = self.get("pods", "sees-worker-1")["spec"]["nodeName"]
