@@ -43,6 +43,7 @@ static enum core_job_state job_up(struct core *core)
     core->plan.members = core->taken;
     core->plan.world = core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE];
     core->started = true;
+    core->broken = core->came_late;
     record_now(core);
     form_note(core);
     losses_go(core, false, 0);

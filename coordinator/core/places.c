@@ -80,6 +80,8 @@ static void place_begin(struct core *core, uint32_t p)
     ranks_name(core, worker);
     if (core->plan.program && program_mode(core))
         core->broken = true; /* all start anew, with a larger world */
+    else if (core->config.mode == CORE_PROGRAM && core->state == CORE_JOB_STARTING)
+        core->came_late = true; /* so too, once they run: they were told of a smaller one */
     else
         ranks_start(core, worker, false);
     drains_replaced(core, p);

@@ -165,6 +165,7 @@ void ranks_start(struct core *core, struct worker *worker, bool replace)
 void ranks_start_all(struct core *core, bool replace)
 {
     core->started_since = core->time;
+    core->came_late = false;
     for (uint32_t p = 0; p < core->target; p++) {
         struct worker *worker;
 

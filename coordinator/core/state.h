@@ -286,6 +286,7 @@ struct core {
     rk_word word; /* being formed or in force */
     uint64_t generation, noted_generation;
     bool started, joined, broken, adopting;
+    bool came_late; /* without the library: somebody came when the others had been told to start */
     bool stopping, ending, finish_said;
     int32_t stop_signal, left_code;
     int32_t exit_code;
