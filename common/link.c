@@ -15,7 +15,7 @@
 #include <string.h>
 #include <zmq.h>
 
-#define HANDSHAKE_MS 2000
+#define HANDSHAKE_MS 20000 /* thousands may come at once, each takes a millisecond of a core */
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 500
 #define ATTACH_MS 20

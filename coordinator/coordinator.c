@@ -37,6 +37,7 @@ static void step(struct coordinator *c, const struct core_event *event)
     struct core_actions actions;
 
     core_step(c->core, event, &actions);
+    c->world.known = false;
     for (uint32_t i = 0; i < actions.count; i++)
         if (actions.action[i].kind != CORE_DO_START_RANKS)
             output_do(c, &actions.action[i]);
@@ -44,6 +45,7 @@ static void step(struct coordinator *c, const struct core_event *event)
     for (uint32_t i = 0; i < actions.count; i++)
         if (actions.action[i].kind == CORE_DO_START_RANKS)
             output_do(c, &actions.action[i]);
+    launches_say(c);
 }
 
 void coordinator_feed(struct coordinator *c, struct core_event *event)
@@ -216,6 +218,8 @@ static uint64_t wait_time(const struct coordinator *c, const struct loop *loop)
         wait = deadline - c->now;
     if (loop->more && wait > RETRY)
         wait = RETRY;
+    if (server_has_more(c->server))
+        wait = 0;
     return wait;
 }
 

@@ -12,14 +12,14 @@ void launches_done(struct launches *launches)
     *launches = (struct launches){0};
 }
 
-static void send_launches(struct coordinator *c, uint32_t *ticket, uint32_t *place, size_t count,
-                          bool all)
+static int send_launches(struct coordinator *c, uint32_t *ticket, uint32_t *place, size_t count,
+                         bool all)
 {
     Rk__Envelope envelope = RK__ENVELOPE__INIT;
     Rk__Launch launch = RK__LAUNCH__INIT;
 
     if (!c->launches.launcher)
-        return;
+        return RK_EAGENT;
     launch.all = all;
     launch.ticket = ticket;
     launch.n_ticket = count;
@@ -27,7 +27,49 @@ static void send_launches(struct coordinator *c, uint32_t *ticket, uint32_t *pla
     launch.n_place = count;
     envelope.body_case = RK__ENVELOPE__BODY_LAUNCH;
     envelope.launch = &launch;
-    server_send(c->server, c->launches.launcher, &envelope);
+    return server_send(c->server, c->launches.launcher, &envelope);
+}
+
+/* All of them, or those that it was not told of. */
+static size_t list(const struct launches *launches, bool all, uint32_t *ticket, uint32_t *place)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < launches->count; i++) {
+        if (!all && launches->launch[i].said)
+            continue;
+        ticket[count] = launches->launch[i].ticket;
+        place[count++] = launches->launch[i].place;
+    }
+    return count;
+}
+
+static void note_said(struct launches *launches)
+{
+    for (size_t i = 0; i < launches->count; i++)
+        launches->launch[i].said = true;
+    launches->unsaid = false;
+}
+
+/* Thousands of messages at once would be more than the launcher's queue takes. */
+void launches_say(struct coordinator *c)
+{
+    struct launches *launches = &c->launches;
+    uint32_t *ticket;
+    uint32_t *place;
+
+    if (!launches->launcher || !launches->unsaid)
+        return;
+    ticket = calloc(launches->count + 1, sizeof *ticket);
+    place = calloc(launches->count + 1, sizeof *place);
+    if (ticket && place) {
+        size_t count = list(launches, false, ticket, place);
+
+        if (count == 0 || send_launches(c, ticket, place, count, false) == 0)
+            note_said(launches);
+    }
+    free(ticket);
+    free(place);
 }
 
 static bool remember(struct launches *launches, uint32_t ticket, uint32_t place)
@@ -41,7 +83,8 @@ static bool remember(struct launches *launches, uint32_t ticket, uint32_t place)
         launches->launch = launch;
         launches->capacity = capacity;
     }
-    launches->launch[launches->count++] = (struct launch){ticket, place};
+    launches->launch[launches->count++] = (struct launch){.ticket = ticket, .place = place};
+    launches->unsaid = true;
     return true;
 }
 
@@ -70,9 +113,7 @@ void launches_start(struct coordinator *c, uint32_t ticket, uint32_t place)
     if (!remember(&c->launches, ticket, place)) {
         rk_warn("no memory to launch a worker: tried again later");
         fail(c, ticket, false);
-        return;
     }
-    send_launches(c, &ticket, &place, 1, false);
 }
 
 void launches_came(struct coordinator *c, uint32_t ticket)
@@ -151,11 +192,9 @@ static void tell_all(struct coordinator *c)
             if (view.ticket && came < c->config.capacity_workers)
                 ticket[came++] = view.ticket;
         send_came(c, ticket, came);
-        for (size_t i = 0; i < count; i++) {
-            ticket[i] = c->launches.launch[i].ticket;
-            place[i] = c->launches.launch[i].place;
-        }
-        send_launches(c, ticket, place, count, true);
+        count = list(&c->launches, true, ticket, place);
+        if (send_launches(c, ticket, place, count, true) == 0)
+            note_said(&c->launches);
     } else {
         rk_warn("no memory to tell the launcher what it is to run: it goes on as it is");
     }

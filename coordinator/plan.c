@@ -75,35 +75,29 @@ static uint32_t free_port(void)
     return port;
 }
 
-/* What the environment of ranks says of the whole: every rank that has a name now. */
-struct world {
-    uint32_t size;
-    uint32_t group_rank;
-    const struct worker_info *first;
-};
-
-static struct world world_of(const struct coordinator *c, uint64_t worker)
+/* Every rank that has a name now.  Once for all workers that are told to start after one event. */
+static void world_read(struct coordinator *c)
 {
-    struct world world = {0};
     struct core_worker_view view;
     uint32_t cursor = 0;
     uint32_t index = 0;
 
+    c->world = (struct world){.known = true};
     while (next_hearing(c, &cursor, &view)) {
+        struct worker_info *worker = workers_find(&c->workers, view.worker.value);
         uint32_t named = 0;
 
         for (uint32_t slot = 0; slot < view.status.slots; slot++)
             named += view.status.rank[slot].rank != CORE_NO_RANK;
         if (named == 0)
             continue;
-        if (!world.first)
-            world.first = workers_find(&c->workers, view.worker.value);
-        if (view.worker.value == worker)
-            world.group_rank = index;
-        world.size += named;
+        if (!c->world.first)
+            c->world.first = worker;
+        if (worker)
+            worker->group_rank = index;
+        c->world.size += named;
         index++;
     }
-    return world;
 }
 
 void plan_start_ranks(struct coordinator *c, const struct core_action *action)
@@ -112,12 +106,14 @@ void plan_start_ranks(struct coordinator *c, const struct core_action *action)
     Rk__StartRanks start = RK__START_RANKS__INIT;
     uint32_t slot[RK_MAX_SLOTS];
     uint32_t rank[RK_MAX_SLOTS];
-    struct world world = world_of(c, action->worker.value);
+    const struct worker_info *worker = workers_find(&c->workers, action->worker.value);
     struct core_worker_view view;
     struct core_plan plan;
 
-    if (!core_worker_find(c->core, action->worker, &view))
+    if (!worker || !core_worker_find(c->core, action->worker, &view))
         return;
+    if (!c->world.known)
+        world_read(c);
     core_plan_read(c->core, &plan);
     if (c->port == 0 || c->port_word != action->word) {
         c->port = free_port();
@@ -131,10 +127,10 @@ void plan_start_ranks(struct coordinator *c, const struct core_action *action)
     }
     start.slot = slot;
     start.rank = rank;
-    start.world_size = world.size;
-    start.group_rank = world.group_rank;
+    start.world_size = c->world.size;
+    start.group_rank = worker->group_rank;
     start.local_world_size = view.status.slots;
-    start.master_addr = world.first ? (char *)world.first->address : (char *)"127.0.0.1";
+    start.master_addr = c->world.first ? (char *)c->world.first->address : (char *)"127.0.0.1";
     start.master_port = c->port;
     start.restart_count = plan.restarts;
     start.max_restarts = c->config.max_restarts;

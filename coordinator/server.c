@@ -15,7 +15,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define HANDSHAKE_MS 2000
+#define HANDSHAKE_MS 20000 /* thousands may come at once, each takes a millisecond of a core */
 #define CONNECT_MS 2000
 #define REDIAL_MS 50
 #define REDIAL_MAX_MS 1000
@@ -23,11 +23,18 @@
 #define RECEIVE_QUEUE 256 /* messages of one peer */
 #define MAX_PEERS 262144u
 #define MESSAGES_BEFORE_CLOSES 1024u
+#define BATCH 64u /* messages that are received at once */
 
 struct peer {
     uint64_t id;
     Rk__Role role;
     bool full; /* a message was dropped, and said so */
+};
+
+/* As it came, and was not looked at. */
+struct message {
+    zmq_msg_t name, body;
+    bool whole; /* it has two parts */
 };
 
 struct server {
@@ -42,7 +49,9 @@ struct server {
     struct dials dials;
     struct server_counters counters;
     uint32_t messages; /* since the last close */
-    int listen_fd;     /* until libzmq has it */
+    struct message batch[BATCH];
+    uint32_t taken, received; /* of the batch */
+    int listen_fd;            /* until libzmq has it */
 };
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -148,6 +157,14 @@ int server_open(const struct secret *secret, int listen_fd, uint32_t epoch, stru
     return 0;
 }
 
+static void forget_batch(struct server *server)
+{
+    for (; server->taken < server->received; server->taken++) {
+        zmq_msg_close(&server->batch[server->taken].name);
+        zmq_msg_close(&server->batch[server->taken].body);
+    }
+}
+
 static void free_peers(struct server *server)
 {
     struct peer *peer;
@@ -162,6 +179,7 @@ void server_close(struct server *server, int linger_ms)
 {
     if (!server)
         return;
+    forget_batch(server);
     if (server->socket) {
         zmq_socket_monitor(server->socket, NULL, 0);
         set_int(server->socket, ZMQ_LINGER, linger_ms);
@@ -484,48 +502,64 @@ static bool known_id(zmq_msg_t *name, uint64_t *id)
     return *id != 0 && memcmp(zmq_msg_data(name), expected, sizeof expected) == 0;
 }
 
-/* One message off the socket.  False: there is none.  *taken: it is in *input. */
-static bool receive(struct server *server, struct server_input *input, bool *taken)
+/* One message off the socket.  False: there is none. */
+static bool receive(struct server *server, struct message *message)
 {
-    zmq_msg_t name;
-    zmq_msg_t body;
-    struct frame frame = {0};
-
-    *taken = false;
-    if (receive_part(server, &name) < 0) {
-        zmq_msg_close(&name);
+    if (receive_part(server, &message->name) < 0) {
+        zmq_msg_close(&message->name);
         return false;
     }
-    if (!zmq_msg_more(&name) || receive_part(server, &body) < 0) {
-        server->counters.malformed++;
-        zmq_msg_close(&name);
-        return true;
-    }
-    frame.fd = zmq_msg_get(&body, ZMQ_SRCFD);
-    frame.data = zmq_msg_data(&body);
-    frame.size = zmq_msg_size(&body);
-    drain_monitor(server);
-    if (zmq_msg_more(&body)) {
-        server->counters.malformed++;
+    zmq_msg_init(&message->body);
+    message->whole = zmq_msg_more(&message->name) && receive_part(server, &message->body) >= 0 &&
+                     !zmq_msg_more(&message->body);
+    if (zmq_msg_more(&message->body))
         skip_parts(server);
-    } else if (!known_id(&name, &frame.id)) {
-        server->counters.unknown_sender++;
-    } else {
-        *taken = take_frame(server, &frame, input);
-    }
-    zmq_msg_close(&name);
-    zmq_msg_close(&body);
     return true;
+}
+
+/* To look at the monitor costs as much as to take a message: once for many. */
+static void fill_batch(struct server *server)
+{
+    server->taken = server->received = 0;
+    while (server->received < BATCH && receive(server, &server->batch[server->received]))
+        server->received++;
+    drain_monitor(server);
+}
+
+/* True: *input is a message. */
+static bool take_message(struct server *server, struct message *message, struct server_input *input)
+{
+    struct frame frame = {.fd = zmq_msg_get(&message->body, ZMQ_SRCFD),
+                          .data = zmq_msg_data(&message->body),
+                          .size = zmq_msg_size(&message->body)};
+    bool taken = false;
+
+    if (!message->whole)
+        server->counters.malformed++;
+    else if (!known_id(&message->name, &frame.id))
+        server->counters.unknown_sender++;
+    else
+        taken = take_frame(server, &frame, input);
+    zmq_msg_close(&message->name);
+    zmq_msg_close(&message->body);
+    return taken;
+}
+
+bool server_has_more(const struct server *server)
+{
+    return server->taken < server->received;
 }
 
 int server_next(struct server *server, struct server_input *input)
 {
     bool taken = false;
 
-    drain_monitor(server);
-    while (server->messages < MESSAGES_BEFORE_CLOSES && !taken) {
-        if (!receive(server, input, &taken))
+    while (!taken && (server->messages < MESSAGES_BEFORE_CLOSES || server_has_more(server))) {
+        if (!server_has_more(server))
+            fill_batch(server);
+        if (!server_has_more(server))
             break;
+        taken = take_message(server, &server->batch[server->taken++], input);
         server->messages++;
     }
     if (taken)

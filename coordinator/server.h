@@ -54,6 +54,8 @@ void *server_monitor(struct server *server);
 
 /* The next input: 0, or RK_ETIMEDOUT when there is none now. */
 int server_next(struct server *server, struct server_input *input);
+/* True: there is a further one, of which zmq_poll says nothing. */
+bool server_has_more(const struct server *server);
 
 /* Sends; fills version, token, epoch and sender.  RK_EAGENT: not connected; RK_EFULL: its queue is
  * full (said once in the log until one goes through again); RK_ENOMEM.  The message is dropped

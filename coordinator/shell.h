@@ -33,13 +33,15 @@ struct saves;
 /* A launch whose worker has not said hello yet. */
 struct launch {
     uint32_t ticket, place;
+    bool said; /* to the launcher that is connected */
 };
 struct launches {
     uint64_t launcher; /* id, 0: not connected */
     int32_t supervisor_pid;
     struct launch *launch;
     size_t count, capacity;
-    bool heard; /* what it runs from earlier lives of the coordinator */
+    bool unsaid; /* some may be */
+    bool heard;  /* what it runs from earlier lives of the coordinator */
 };
 
 /* One launch of carriers: its hosts in the order of the generation that it was made for. */
@@ -97,6 +99,13 @@ struct report {
     bool began;
 };
 
+/* What the environment of ranks says of the whole. */
+struct world {
+    bool known; /* false: something has happened since it was read */
+    uint32_t size;
+    const struct worker_info *first;
+};
+
 /* Steps over the last seconds. */
 struct rate {
     struct rate_point {
@@ -124,6 +133,7 @@ struct coordinator {
     struct report report;
     struct rate rate;
     uint64_t now, wall, born;
+    struct world world;
     rk_word port_word;
     uint32_t port; /* MASTER_PORT of the ranks started under port_word */
     struct core_event pending[PENDING_MAX];
@@ -174,6 +184,8 @@ void plan_go(struct coordinator *c, const struct core_action *action);
 
 void launches_done(struct launches *launches);
 void launches_start(struct coordinator *c, uint32_t ticket, uint32_t place);
+/* Tells the launcher of those that it was not told of, in one message. */
+void launches_say(struct coordinator *c);
 void launches_hello(struct coordinator *c, uint64_t launcher, const Rk__LauncherHello *hello);
 void launches_came(struct coordinator *c, uint32_t ticket);
 /* The worker takes part. */

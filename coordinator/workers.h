@@ -27,6 +27,7 @@ struct worker_info {
     char host_name[256];
     char address[256];
     uint32_t ticket, slots, group;
+    uint32_t group_rank; /* as of the last start of ranks */
     int32_t pid, warden_pid;
     rk_word word; /* of the plan in force there */
     uint64_t layout_hash, batch, state_bytes, gradient_bytes, arena_bytes, carrier_bytes;
