@@ -145,8 +145,11 @@ static int put(struct watch *watch, json_t *object, struct rk_why *why)
 {
     const struct watch_events *events = &watch->spec.events;
     json_t *old;
-    int rc = store_put(watch->store, object, &old, why);
+    int rc;
 
+    if (watch->spec.trim != NULL)
+        watch->spec.trim(object);
+    rc = store_put(watch->store, object, &old, why);
     if (rc == STORE_REPLACED && events->delete != NULL)
         events->delete (watch->spec.who, old);
     if (rc > STORE_SAME && events->upsert != NULL && !watch->closed)

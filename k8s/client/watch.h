@@ -40,6 +40,9 @@ struct watch_spec {
     uint64_t slack;           /* a stream that is silent for so much longer is dead; 0: 30 s */
     size_t longest;           /* bytes of an event; 0: 8 MiB */
     size_t page_most;         /* bytes of a page; 0: 64 MiB.  A larger one is asked for in halves */
+    /* Takes out of an object what nobody will look at, before it is stored; NULL: all is kept.
+     * Name, namespace, uid and resourceVersion must stay. */
+    void (*trim)(json_t *object);
     struct watch_events events;
     void *who;
 };

@@ -147,6 +147,15 @@ static void read_main(const json_t *spec, const json_t *status, struct pod_seen 
         read_end(before, seen);
 }
 
+static bool init_is_well(const json_t *container)
+{
+    const json_t *state = json_object_get(container, "state");
+    const json_t *terminated = json_object_get(state, "terminated");
+
+    return json_is_object(json_object_get(state, "running")) ||
+           (json_is_object(terminated) && code_of(terminated, "exitCode") == 0);
+}
+
 /* The first init container that is not done says why the pod waits, or how it failed. */
 static void read_init(const json_t *status, struct pod_seen *seen)
 {
@@ -158,8 +167,7 @@ static void read_init(const json_t *status, struct pod_seen *seen)
         const json_t *state = json_object_get(container, "state");
         const json_t *terminated = json_object_get(state, "terminated");
 
-        if (json_is_object(json_object_get(state, "running")) ||
-            (json_is_object(terminated) && code_of(terminated, "exitCode") == 0))
+        if (init_is_well(container))
             continue;
         if (json_is_object(terminated) && seen->phase == SEEN_FAILED && !seen->ended)
             read_end(terminated, seen);
@@ -256,4 +264,129 @@ bool pod_json_read(const json_t *pod, struct pod_seen *seen)
     read_main(spec, status, seen);
     read_init(status, seen);
     return seen->name[0] != '\0' && seen->uid[0] != '\0';
+}
+
+/* ---- what of it is worth keeping ---------------------------------------------------------------
+ */
+
+/* `names`: ended by NULL. */
+static void keep_only(json_t *object, const char *const *names)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(object, next, key, value)
+    {
+        size_t i = 0;
+
+        while (names[i] != NULL && strcmp(names[i], key) != 0)
+            i++;
+        if (names[i] == NULL)
+            json_object_del(object, key);
+    }
+}
+
+static void trim_metadata(json_t *metadata)
+{
+    static const char *const kept[] = {"name",
+                                       "namespace",
+                                       "uid",
+                                       "resourceVersion",
+                                       "annotations",
+                                       "creationTimestamp",
+                                       "deletionTimestamp",
+                                       "deletionGracePeriodSeconds",
+                                       "ownerReferences",
+                                       NULL};
+    static const char *const annotations[] = {POD_TICKET, POD_PLACE, NULL};
+    static const char *const owner[] = {"uid", "controller", NULL};
+    json_t *owners = json_object_get(metadata, "ownerReferences");
+
+    keep_only(metadata, kept);
+    keep_only(json_object_get(metadata, "annotations"), annotations);
+    for (size_t i = 0; i < json_array_size(owners); i++)
+        keep_only(json_array_get(owners, i), owner);
+}
+
+static void trim_spec(json_t *spec)
+{
+    static const char *const kept[] = {"nodeName", "terminationGracePeriodSeconds", "containers",
+                                       NULL};
+    static const char *const container[] = {"name", NULL};
+    json_t *containers = json_object_get(spec, "containers");
+
+    keep_only(spec, kept);
+    while (json_array_size(containers) > 1)
+        json_array_remove(containers, json_array_size(containers) - 1);
+    keep_only(json_array_get(containers, 0), container);
+}
+
+static void trim_conditions(json_t *conditions)
+{
+    static const char *const kept[] = {"type", "status", "reason", "message", NULL};
+    size_t i = 0;
+
+    while (i < json_array_size(conditions)) {
+        json_t *condition = json_array_get(conditions, i);
+        const char *type = text_of(condition, "type");
+        bool scheduled =
+            strcmp(type, "PodScheduled") == 0 && strcmp(text_of(condition, "status"), "True") == 0;
+
+        keep_only(condition, kept);
+        if (scheduled || (strcmp(type, "Ready") != 0 && strcmp(type, "DisruptionTarget") != 0 &&
+                          strcmp(type, "PodScheduled") != 0))
+            json_array_remove(conditions, i);
+        else
+            i++;
+    }
+}
+
+static void trim_init(json_t *statuses)
+{
+    size_t i = 0;
+
+    while (i < json_array_size(statuses))
+        if (init_is_well(json_array_get(statuses, i)))
+            json_array_remove(statuses, i);
+        else
+            i++;
+}
+
+static void trim_containers(json_t *statuses)
+{
+    static const char *const kept[] = {"name", "state", "lastState", "restartCount", NULL};
+    static const char *const nothing[] = {NULL};
+
+    for (size_t i = 0; i < json_array_size(statuses); i++) {
+        json_t *status = json_array_get(statuses, i);
+
+        keep_only(status, kept);
+        if (json_object_size(json_object_get(status, "lastState")) == 0)
+            json_object_del(status, "lastState");
+        keep_only(json_object_get(json_object_get(status, "state"), "running"), nothing);
+    }
+}
+
+void pod_json_trim(json_t *pod)
+{
+    static const char *const kept[] = {"metadata", "spec", "status", NULL};
+    static const char *const status[] = {"phase",
+                                         "podIP",
+                                         "reason",
+                                         "message",
+                                         "conditions",
+                                         "containerStatuses",
+                                         "initContainerStatuses",
+                                         NULL};
+    json_t *told = json_object_get(pod, "status");
+
+    keep_only(pod, kept);
+    trim_metadata(json_object_get(pod, "metadata"));
+    trim_spec(json_object_get(pod, "spec"));
+    keep_only(told, status);
+    trim_conditions(json_object_get(told, "conditions"));
+    trim_containers(json_object_get(told, "containerStatuses"));
+    trim_init(json_object_get(told, "initContainerStatuses"));
+    trim_containers(json_object_get(told, "initContainerStatuses"));
 }

@@ -13,6 +13,9 @@
  * of another type reads as empty.  False when there is no name or no uid: that is no pod. */
 bool pod_json_read(const json_t *pod, struct pod_seen *seen);
 
+/* Takes out of `pod` what pod_json_read does not look at, and a store does not need. */
+void pod_json_trim(json_t *pod);
+
 /* "2026-01-31T12:00:00Z" (a fraction is skipped) as seconds since 1970; 0 where it is no time. */
 int64_t pod_json_time(const char *text);
 

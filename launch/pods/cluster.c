@@ -12,8 +12,9 @@
 #include <string.h>
 
 #define DEADLINE (30 * RK_S) /* of a create or delete, with its repetitions */
-#define TRIES 3u
+#define TRIES 3u /* but for creates: those wait in the reconciler, and not each by itself */
 #define SELECTOR_MAX 256
+#define PAGE 100u /* pods of a list at one time: whole ones take 30 KiB each in memory */
 
 /* A create or delete on its way. */
 struct call {
@@ -97,7 +98,7 @@ static int send_call(struct call *call, enum verb verb, const char *name, const 
     struct request_spec spec = {.verb = verb,
                                 .body = body,
                                 .deadline = DEADLINE,
-                                .tries = TRIES,
+                                .tries = verb == VERB_POST ? 1 : TRIES,
                                 .done = done,
                                 .who = call};
 
@@ -351,6 +352,8 @@ static int open_watch(struct shell *shell, struct rk_why *why)
     char labels[SELECTOR_MAX];
     struct watch_spec spec = {
         .labels = labels,
+        .page = PAGE,
+        .trim = pod_json_trim,
         .events = {on_list, on_pod, on_pod_gone, on_listed, on_trouble},
         .who = shell,
     };

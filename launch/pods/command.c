@@ -20,8 +20,11 @@
 
 #define USER_AGENT "reknit/0.1"
 #define GATHER (60 * RK_S)
+/* All workers together say that they live at most so often in a second, one of them at least every
+ * tenth of it: what ends is seen by the watch and by its connection, and what hangs can wait. */
+#define HEARTBEATS_A_SECOND 5000u
 #define HEARTBEAT (100 * RK_MS)
-#define SILENCE RK_S
+#define SILENCES 10u /* heartbeats that are missing of a worker that is lost */
 #define ORPHAN (600 * RK_S)
 /* What becomes of a pod is seen, not guessed. */
 #define LAUNCH_TIMEOUT (UINT64_C(24) * 3600 * RK_S)
@@ -138,6 +141,13 @@ static int open_api(struct shell *shell, struct rk_why *why)
 
 /* ---- as `reknit run` would be asked ---------------------------------------------------------- */
 
+static uint64_t heartbeat_of(uint32_t workers)
+{
+    uint64_t fair = workers * (RK_S / HEARTBEATS_A_SECOND);
+
+    return fair > HEARTBEAT ? fair / RK_MS * RK_MS : HEARTBEAT;
+}
+
 void shell_fill_options(struct shell *shell)
 {
     const struct mpijob_settings *settings = &shell->job->settings;
@@ -161,8 +171,8 @@ void shell_fill_options(struct shell *shell)
         .wire = "f32",
         .standby_carriers = "yes",
         .gather = settings->gather_ns != 0 ? settings->gather_ns : GATHER,
-        .heartbeat = HEARTBEAT,
-        .silence = SILENCE,
+        .heartbeat = heartbeat_of(settings->max_workers),
+        .silence = SILENCES * heartbeat_of(settings->max_workers),
         .orphan = ORPHAN,
         .launch_timeout = LAUNCH_TIMEOUT,
     };

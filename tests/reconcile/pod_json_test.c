@@ -8,12 +8,41 @@
 
 #include <cmocka.h>
 
+/* Trimmed, since that must not show; the next test shows that it is. */
 static json_t *parsed(const char *text)
 {
     json_t *pod = json_loads(text, 0, NULL);
 
     assert_non_null(pod);
+    pod_json_trim(pod);
     return pod;
+}
+
+static void what_nobody_reads_is_trimmed(void **state)
+{
+    json_t *pod = parsed(
+        "{\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\","
+        "\"resourceVersion\":\"7\",\"labels\":{\"a\":\"b\"},\"annotations\":{\"c\":\"d\"},"
+        "\"managedFields\":[{}]},\"spec\":{\"volumes\":[{}],\"containers\":[{\"name\":\"w\","
+        "\"image\":\"i\"},{\"name\":\"a\"}]},\"status\":{\"hostIP\":\"h\",\"conditions\":["
+        "{\"type\":\"Initialized\",\"status\":\"True\"},{\"type\":\"PodScheduled\",\"status\":"
+        "\"True\"},{\"type\":\"Ready\",\"status\":\"True\",\"lastProbeTime\":null}],"
+        "\"containerStatuses\":[{\"name\":\"w\",\"imageID\":\"x\",\"state\":{\"running\":{"
+        "\"startedAt\":\"s\"}},\"lastState\":{}}],\"initContainerStatuses\":[{\"name\":\"i\","
+        "\"state\":"
+        "{\"terminated\":{\"exitCode\":0}}}]}}");
+    json_t *expected = json_loads(
+        "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\",\"resourceVersion\":\"7\","
+        "\"annotations\":{}},\"spec\":{\"containers\":[{\"name\":\"w\"}]},\"status\":{"
+        "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}],\"containerStatuses\":["
+        "{\"name\":\"w\",\"state\":{\"running\":{}}}],\"initContainerStatuses\":[]}}",
+        0, NULL);
+
+    (void)state;
+    assert_non_null(expected);
+    assert_true(json_equal(pod, expected));
+    json_decref(expected);
+    json_decref(pod);
 }
 
 static void times_are_read(void **state)
@@ -180,6 +209,7 @@ static void what_is_no_pod_is_refused_and_nothing_crashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_nobody_reads_is_trimmed),
         cmocka_unit_test(times_are_read),
         cmocka_unit_test(a_running_pod_is_read),
         cmocka_unit_test(an_end_is_read),
