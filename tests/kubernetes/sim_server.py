@@ -49,6 +49,8 @@ def arguments():
     parser.add_argument("--jobs", action="store_true", help="run the Job controller")
     parser.add_argument("--scheduler", action="store_true", help="bind pods to nodes")
     parser.add_argument("--kubelet", choices=("none", "fake", "process"), default="none")
+    parser.add_argument("--loopback", action="store_true",
+                        help="pods of the fake kubelet have addresses that a test can listen at")
     parser.add_argument("--all", action="store_true",
                         help="Job controller, scheduler and the fake kubelet")
     parser.add_argument("--nodes", type=int, default=0, help="make so many nodes")
@@ -66,7 +68,7 @@ def config_of(given):
         pod_groups=not given.no_pod_groups, garbage_collector=not given.no_garbage_collector,
         jobs=given.jobs or given.all, scheduler=given.scheduler or given.all,
         kubelet="fake" if given.all and given.kubelet == "none" else given.kubelet,
-        seed=given.seed, authority=authority_of(given))
+        loopback=given.loopback, seed=given.seed, authority=authority_of(given))
 
 
 def authority_of(given):

@@ -17,6 +17,8 @@ class Kubelet:
     def __init__(self, world):
         self.world = world
         self.plans = plans.Plans(world.random)
+        if world.config.loopback:
+            self.claim, self.PREFIX = runs.claim_addresses()
         self.addresses = runs.Addresses(self.PREFIX, 2)
         self.runs = {}
         self.lost = set()

@@ -7,33 +7,20 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import traceback
 
-from . import fields, kubelet, pod_status, sandbox, volumes
+from . import fields, kubelet, pod_status, runs, sandbox, volumes
 
 REFRESH = 10.0  # sim seconds from a ConfigMap's change to its files, unless the pod changes too
-
-
-def claim_addresses():
-    """(what holds the claim, prefix): loopback addresses that no other server here gives away."""
-    for octet in range(64, 192):
-        claim = socket.socket(socket.AF_UNIX)
-        try:
-            claim.bind(f"\0reknit-sim-{octet}")
-            return claim, f"127.{octet}."
-        except OSError:
-            claim.close()
-    raise RuntimeError("too many servers with --kubelet process run on this machine")
 
 
 class ProcessKubelet(kubelet.Kubelet):
     """Runs the pods of all nodes as processes of this machine."""
 
     def __init__(self, world):
-        self.claim, self.PREFIX = claim_addresses()
+        self.claim, self.PREFIX = runs.claim_addresses()
         super().__init__(world)
         self.root = tempfile.mkdtemp(prefix="reknit-sim-")
         self.images = {}

@@ -1,4 +1,5 @@
 """What a kubelet remembers of one pod, and the addresses that pods get."""
+import socket
 
 
 class Run:
@@ -26,6 +27,18 @@ class Run:
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
+
+
+def claim_addresses():
+    """(what holds the claim, prefix): loopback addresses that no other server here gives away."""
+    for octet in range(64, 192):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0reknit-sim-{octet}")
+            return claim, f"127.{octet}."
+        except OSError:
+            claim.close()
+    raise RuntimeError("too many servers whose pods have loopback addresses run on this machine")
 
 
 class Addresses:

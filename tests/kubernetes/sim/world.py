@@ -22,6 +22,7 @@ class Config:
     jobs: bool = False
     scheduler: bool = False
     kubelet: str = "none"
+    loopback: bool = False
     seed: int = 1
     authority: str = ""
 
