@@ -65,7 +65,8 @@ static int build_words(const struct crew_job *job, uint32_t ticket, const struct
         add_option(words, "--interface", job->options->interface);
     add_option(words, "--slots", words->slots);
     add_option(words, "--run-dir", job->directories->run);
-    add_option(words, "--log-dir", job->directories->logs);
+    if (job->pod == NULL)
+        add_option(words, "--log-dir", job->directories->logs);
     if (job->options->checkpoint_dir != NULL)
         add_option(words, "--checkpoint-dir", job->options->checkpoint_dir);
     add_option(words, "--life-fd", words->life);
@@ -253,7 +254,10 @@ int crew_launch(struct crew *workers, uint32_t ticket, uint32_t place, uint64_t 
     worker->ticket = ticket;
     worker->started = now;
     worker->life = -1;
-    place_of(workers->job.options, workers->job.machine, place, &worker->place);
+    if (workers->job.pod != NULL)
+        worker->place = *workers->job.pod;
+    else
+        place_of(workers->job.options, workers->job.machine, place, &worker->place);
     snprintf(name, sizeof name, "worker-%u.log", ticket);
     relayed_init(&worker->relayed, workers->job.directories->logs, name);
     rc = worker->place.target != NULL ? start_remote(workers, worker, why)

@@ -34,8 +34,10 @@ struct crew_job {
     const struct run_options *options;
     const struct directories *directories;
     const struct secret *secret;
-    const char *self;    /* path of reknit */
-    const char *machine; /* name of this machine */
+    const char *self;        /* path of reknit */
+    const char *machine;     /* name of this machine */
+    const struct place *pod; /* all are in this pod, whose log has what their ranks print; NULL:
+                                where the options say */
 };
 
 struct crew {

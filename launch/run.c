@@ -131,7 +131,7 @@ static int set_up(struct supervisor *s, struct rk_why *why)
         return rc;
     surroundings_set("REKNIT_JOB", s->directories.name);
     s->workers.job =
-        (struct crew_job){&s->options, &s->directories, &s->secret, s->self, s->machine};
+        (struct crew_job){&s->options, &s->directories, &s->secret, s->self, s->machine, NULL};
     rc = janitor_start(s->self, &s->directories, &s->janitor, why);
     return rc == 0 ? open_control(s, why) : rc;
 }

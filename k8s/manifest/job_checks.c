@@ -17,6 +17,7 @@ struct parts {
     const struct yaml_node *metadata, *spec, *launcher, *worker;
     struct path metadata_path, spec_path, types_path, launcher_path, worker_path;
     uint32_t workers; /* 0: none, or not right */
+    uint32_t own;     /* workers that are no pods of Worker, as mpijob_own */
     uint32_t slots;
     const struct mpijob_settings *settings;
 };
@@ -41,6 +42,7 @@ static void find_parts(struct parts *parts, const struct yaml_node *job, const s
                        const struct mpijob_settings *settings)
 {
     const struct yaml_node *types;
+    const struct yaml_node *also;
 
     *parts = (struct parts){
         .metadata = object_member(job, "metadata"),
@@ -56,6 +58,8 @@ static void find_parts(struct parts *parts, const struct yaml_node *job, const s
     parts->launcher = object_member(types, "Launcher");
     parts->worker = object_member(types, "Worker");
     parts->workers = count_of(parts->worker, "replicas");
+    also = yaml_member(parts->spec, "runLauncherAsWorker");
+    parts->own = also != NULL && json_is_true(also->value) ? 1 : 0;
     parts->slots = count_of(parts->spec, "slotsPerWorker");
     if (parts->slots == 0)
         parts->slots = 1;
@@ -147,13 +151,13 @@ static void check_limits(const struct checking *checking, const struct parts *pa
 
     if (settings->max_workers == 0)
         settings->max_workers = parts->workers;
-    if (parts->workers == 0)
+    if (parts->workers + parts->own == 0)
         return;
-    if (settings->min_workers > parts->workers)
+    if (settings->min_workers > parts->workers + parts->own)
         schema_error(checking, setting_node(parts, min_name), &min_path,
                      "lower it, or raise Worker.replicas",
                      "%" PRIu32 " is more than the %" PRIu32 " workers of the job",
-                     settings->min_workers, parts->workers);
+                     settings->min_workers, parts->workers + parts->own);
     if (given != 0 && given < parts->workers)
         schema_error(checking, setting_node(parts, max_name), &max_path,
                      "raise it, or lower Worker.replicas",
@@ -169,10 +173,7 @@ static void check_world(const struct checking *checking, const struct parts *par
     struct path slots_path = {&parts->spec_path, "slotsPerWorker", 0};
     struct path annotations = {&parts->metadata_path, "annotations", 0};
     struct path shards_path = {&annotations, name, 0};
-    const struct yaml_node *also = yaml_member(parts->spec, "runLauncherAsWorker");
-    uint64_t workers =
-        (uint64_t)settings->max_workers + (also != NULL && json_is_true(also->value) ? 1 : 0);
-    uint64_t world = workers * parts->slots;
+    uint64_t world = ((uint64_t)settings->max_workers + parts->own) * parts->slots;
     bool shares = settings->program != NULL && strcmp(settings->backend, "none") != 0;
 
     if (parts->spec == NULL)
@@ -195,14 +196,13 @@ static void check_world(const struct checking *checking, const struct parts *par
 
 static void check_workers(const struct checking *checking, const struct parts *parts)
 {
-    const struct yaml_node *also = yaml_member(parts->spec, "runLauncherAsWorker");
-
-    if (parts->spec == NULL || parts->worker != NULL || parts->launcher == NULL)
+    if (parts->spec == NULL || parts->worker != NULL || parts->launcher == NULL || parts->own > 0)
         return;
     if (parts->settings->program != NULL)
-        schema_error(checking, parts->launcher, &parts->worker_path, "add Worker: with replicas",
+        schema_error(checking, parts->launcher, &parts->worker_path,
+                     "add Worker: with replicas, or set runLauncherAsWorker: true",
                      "reknit.dev/program runs in workers, and there are none");
-    else if (also == NULL || !json_is_true(also->value))
+    else
         schema_warn(checking, parts->launcher, &parts->worker_path,
                     "add Worker: with replicas, or set runLauncherAsWorker: true",
                     "the job has no workers: its launcher runs alone");
@@ -277,30 +277,44 @@ static bool lies_in(const char *path, const char *above)
     return strncmp(path, above, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
-static void check_storage(const struct checking *checking, const struct parts *parts)
+/* True where the main container of a replica type has a volume under the checkpoints. */
+static bool keeps_checkpoints(const struct parts *parts, const struct yaml_node *replica)
 {
-    static const char *const name = RESERVED_PREFIX "checkpoint-dir";
-    const struct mpijob_settings *settings = parts->settings;
-    const struct yaml_node *pod = yaml_member(yaml_member(parts->worker, "template"), "spec");
+    const struct yaml_node *pod = yaml_member(yaml_member(replica, "template"), "spec");
     const struct yaml_node *containers = yaml_member(pod, "containers");
     const struct yaml_node *mounts =
         containers != NULL ? yaml_member(containers->first, "volumeMounts") : NULL;
-    struct path annotations = {&parts->metadata_path, "annotations", 0};
-    struct path path = {&annotations, name, 0};
 
-    if (settings->checkpoint_dir == NULL || settings->checkpoint_claim != NULL ||
-        parts->worker == NULL)
-        return;
     for (const struct yaml_node *c = mounts != NULL ? mounts->first : NULL; c != NULL;
          c = c->next) {
         const char *mounted = schema_text(c, "mountPath");
 
-        if (mounted != NULL && lies_in(settings->checkpoint_dir, mounted))
-            return;
+        if (mounted != NULL && lies_in(parts->settings->checkpoint_dir, mounted))
+            return true;
     }
-    schema_warn(checking, setting_node(parts, name), &path,
-                "name a claim in reknit.dev/checkpoint-claim, or mount a volume there",
-                "no volume of the workers is mounted there, so checkpoints go when their pod does");
+    return false;
+}
+
+static void check_storage(const struct checking *checking, const struct parts *parts)
+{
+    static const char *const name = RESERVED_PREFIX "checkpoint-dir";
+    const struct mpijob_settings *settings = parts->settings;
+    bool works = parts->own > 0 && settings->program != NULL;
+    struct path annotations = {&parts->metadata_path, "annotations", 0};
+    struct path path = {&annotations, name, 0};
+
+    if (settings->checkpoint_dir == NULL || settings->checkpoint_claim != NULL)
+        return;
+    if (parts->worker != NULL && !keeps_checkpoints(parts, parts->worker))
+        schema_warn(checking, setting_node(parts, name), &path,
+                    "name a claim in reknit.dev/checkpoint-claim, or mount a volume there",
+                    "no volume of the workers is mounted there, so checkpoints go when their pod "
+                    "does");
+    else if (works && !keeps_checkpoints(parts, parts->launcher))
+        schema_warn(checking, setting_node(parts, name), &path,
+                    "name a claim in reknit.dev/checkpoint-claim, or mount a volume there",
+                    "the launcher is a worker, and no volume of its is mounted there, so its part "
+                    "of a checkpoint goes when its pod does");
 }
 
 void job_check(const struct checking *checking, const struct yaml_node *job,

@@ -88,7 +88,8 @@ static const struct field spec_rows[] = {
     ROW("slotsPerWorker", INTEGER, .fallback = "1",
         .help = "Ranks of each worker; 0 is taken as 1."),
     ROW("runLauncherAsWorker", BOOLEAN, .fallback = "false",
-        .help = "The launcher's pod is a worker too, the first in the hostfile."),
+        .help = "The launcher's pod is a worker too, the first in the hostfile; of a program an "
+                "agent runs in it."),
     ROW("sshAuthMountPath", TEXT, .fallback = DEFAULT_SSH, .check = check_path,
         .help = "Where images look for keys. Nothing here needs any, so nothing is mounted."),
     ROW("launcherCreationPolicy", TEXT, .words = job_creations, .fallback = "\"AtStartup\"",

@@ -87,6 +87,12 @@ struct mpijob {
     struct mpijob_settings settings;
 };
 
+/* Workers that are no pods of Worker: the launcher, where it is one, in the first place. */
+static inline uint32_t mpijob_own(const struct mpijob *job)
+{
+    return job->launcher_is_worker ? 1 : 0;
+}
+
 /* Checks a document of kind MPIJob, whose path in its file is `path` (NULL: a document of its own),
  * and reads it.  What is wrong is added to `faults`; with an error among it *out is NULL.  The job
  * shares the document's values, and fills its defaults in there.  RK_ENOMEM. */

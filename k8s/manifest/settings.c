@@ -244,10 +244,12 @@ static const char *const worker_commands[] = {"auto", "agent", "wrap", NULL};
 
 static const struct setting settings_table[] = {
     {"min-workers", "1 to 100000", "`1`",
-     "The job starts, and goes on, with so many workers; below, it waits with its state kept.",
+     "The job starts, and goes on, with so many workers, a launcher that is one among them; below, "
+     "it waits with its state kept.",
      take_count, AT(min_workers), 1, SETTINGS_MAX_WORKERS, NULL},
     {"max-workers", "1 to 100000", "`Worker.replicas`",
-     "The job never has more workers; `Worker.replicas` may change up to it while the job runs.",
+     "The job never has more worker pods; `Worker.replicas` may change up to it while the job "
+     "runs.",
      take_count, AT(max_workers), 1, SETTINGS_MAX_WORKERS, NULL},
     {"program", "command line, or JSON array of strings", "none",
      "What the agents start as ranks. Then survivors of a loss go on without being started again, "

@@ -225,8 +225,10 @@ static uint32_t workers_needed(const struct making *making, bool ran)
     const json_t *metadata = member(making->seen->mpijob, "metadata");
     bool given = member(member(metadata, "annotations"), "reknit.dev/min-workers") != NULL;
     uint32_t wanted = workers_wanted(making);
+    uint32_t own = mpijob_own(making->job);
     uint32_t least = making->job->settings.min_workers;
 
+    least = least > own ? least - own : 0; /* the launcher is asked for anyway */
     return (ran || given) && least < wanted ? least : wanted;
 }
 

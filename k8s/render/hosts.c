@@ -55,11 +55,17 @@ char *render_discover_hosts(const struct mpijob *job, const char *namespace, con
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
+    char name[NAME_SIZE];
     char host[NAME_SIZE];
 
     if (out == NULL)
         return NULL;
     fputs("#!/bin/sh\n", out);
+    if (job->launcher_is_worker) {
+        snprintf(name, sizeof name, "%s-launcher", job->name);
+        render_host(job, namespace, name, host);
+        fprintf(out, "echo %s\n", host);
+    }
     for (size_t i = 0; i < count; i++) {
         render_host(job, namespace, pod[i], host);
         fprintf(out, "echo %s\n", host);

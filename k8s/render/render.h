@@ -57,14 +57,16 @@ int render_rbac(const char *namespace, enum render_gang gang, json_t **objects, 
 const char *render_checkpoint_dir(const struct mpijob *job);
 /* How many worker pods a job begins with, spares among them. */
 uint32_t render_worker_count(const struct mpijob *job);
-/* The ticket of the first launch at a place, as the coordinator counts them. */
+/* The ticket of the first launch at a place of a pod, as the coordinator counts them: its places
+ * are one more, and later by one, where the launcher is a worker. */
 uint32_t render_ticket(const struct mpijob *job, uint32_t place);
 
 /* The hostfile of `count` places: of the coordinator's own pod first where it is a worker, then of
  * pod[i], or of NAME-worker-i where pod is NULL.  A text to be freed; NULL: no memory. */
 char *render_hostfile(const struct mpijob *job, const char *namespace, const char *const *pod,
                       size_t count);
-/* `discover_hosts.sh` of the pods that run, in this order.  A text to be freed; NULL: no memory. */
+/* `discover_hosts.sh` of the same and of the pods that run, in this order.  A text to be freed;
+ * NULL: no memory. */
 char *render_discover_hosts(const struct mpijob *job, const char *namespace, const char *const *pod,
                             size_t count);
 

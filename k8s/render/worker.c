@@ -12,13 +12,13 @@ uint32_t render_worker_count(const struct mpijob *job)
 /* The coordinator counts 1 + place + places * serial, and its first serial is 1. */
 uint32_t render_ticket(const struct mpijob *job, uint32_t place)
 {
-    return 1 + place + job->settings.max_workers + job->settings.spares;
+    return 1 + place + job->settings.max_workers + job->settings.spares + 2 * mpijob_own(job);
 }
 
 static void annotate(struct pod *pod, const struct render_worker *worker)
 {
     struct build *build = &pod->render->build;
-    uint32_t shift = pod->render->job->launcher_is_worker ? 1 : 0;
+    uint32_t shift = mpijob_own(pod->render->job);
     char number[16];
 
     snprintf(number, sizeof number, "%" PRIu32, worker->place + shift);

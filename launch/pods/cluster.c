@@ -382,6 +382,8 @@ int cluster_open(struct shell *shell, struct rk_why *why)
     config.namespace = shell->namespace;
     config.owner = shell->owner;
     config.places = shell->resize.most + shell->job->settings.spares;
+    if (config.places == 0) /* the launcher is all there is */
+        config.places = 1;
     rc = secret_random_id(&config.seed, why);
     if (rc == 0)
         rc = pods_new(&config, &shell->pods, why);

@@ -151,17 +151,18 @@ static uint64_t heartbeat_of(uint32_t workers)
 void shell_fill_options(struct shell *shell)
 {
     const struct mpijob_settings *settings = &shell->job->settings;
+    uint32_t own = mpijob_own(shell->job);
 
     snprintf(shell->workers, sizeof shell->workers, "%u:%u", settings->min_workers,
-             shell->job->worker.replicas);
+             shell->job->worker.replicas + own);
     shell->options = (struct run_options){
         .workers = shell->workers,
-        .most_workers = settings->max_workers,
+        .most_workers = settings->max_workers + own,
         .spares = settings->spares,
         .slots = shell->job->slots,
         .shards = settings->shards != 0
                       ? settings->shards
-                      : run_options_shards(settings->max_workers * shell->job->slots),
+                      : run_options_shards((settings->max_workers + own) * shell->job->slots),
         .backend = settings->backend,
         .checkpoint_dir = render_checkpoint_dir(shell->job),
         .checkpoint_interval = settings->checkpoint_interval,
@@ -219,9 +220,9 @@ static int set_up(struct shell *shell, char **words, struct rk_why *why)
         return rc;
     shell_fill_options(shell);
     surroundings_set("REKNIT_JOB", shell->job->name);
-    shell->crew_job = (struct crew_job){&shell->options, &shell->directories, &shell->secret,
-                                        shell->self, shell->given.pod_name};
-    return 0;
+    shell->crew_job = (struct crew_job){&shell->options, &shell->directories,   &shell->secret,
+                                        shell->self,     shell->given.pod_name, NULL};
+    return own_open(shell, why);
 }
 
 /* The secret is known now: keys of the job, and where this coordinator listens, for us and for
@@ -243,6 +244,7 @@ static void clear_up(struct shell *shell)
     line_close(shell);
     talk_close(shell);
     resize_close(shell);
+    own_close(shell);
     cluster_close(shell);
     keeper_close(shell);
     api_free(shell->api);

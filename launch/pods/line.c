@@ -302,11 +302,12 @@ static uint32_t least_of(const struct mpijob *job)
 {
     const json_t *metadata = json_object_get(job->object, "metadata");
     const json_t *annotations = json_object_get(metadata, "annotations");
+    uint32_t least = job->settings.min_workers - mpijob_own(job); /* which is here */
 
     if (json_object_get(annotations, "reknit.dev/min-workers") == NULL ||
-        job->settings.min_workers > job->worker.replicas)
+        least > job->worker.replicas)
         return job->worker.replicas;
-    return job->settings.min_workers;
+    return least;
 }
 
 static void take_size(struct line *line)

@@ -12,7 +12,7 @@
 #include <zmq.h>
 
 #define TURN (100 * RK_MS)
-#define FIXED_ITEMS (6 + LINE_ITEMS)
+#define FIXED_ITEMS (6 + LINE_ITEMS + OWN_ITEMS)
 #define OUTCOME_WITHIN (RK_S / 2)
 #define END_WITHIN (60 * RK_S) /* for deletes to be accepted */
 #define KILL_WITHIN (15 * RK_S)
@@ -31,6 +31,8 @@ void shell_end(struct shell *shell, int exit_code, const char *why)
     rk_log(exit_code == 0 ? RK_LOG_INFO : RK_LOG_ERROR, "job %s ends with exit code %d: %s",
            shell->job->name, exit_code, why);
     causes_end(shell, exit_code, why);
+    if (shell->coordinator.relayed.process.pid <= 0)
+        own_let_go(shell);
     cluster_stop(shell, shell->suspended);
 }
 
@@ -60,6 +62,8 @@ static void coordinator_ended(struct shell *shell, int status)
 {
     shell->coordinator.relayed.process.pid = 0;
     keeper_look(shell); /* at its last words too */
+    if (shell->ended)
+        own_let_go(shell);
     if (shell->ended || shell->leave)
         return;
     if (WIFEXITED(status)) {
@@ -104,6 +108,7 @@ static void reap(struct shell *shell)
         if (pid == shell->coordinator.relayed.process.pid)
             coordinator_ended(shell, status);
         line_reaped(shell, pid);
+        own_reaped(shell, pid, status);
     }
 }
 
@@ -155,6 +160,7 @@ static void wait_for_something(struct shell *shell)
             (zmq_pollitem_t){.socket = link_monitor(shell->link), .events = ZMQ_POLLIN};
     }
     count += line_items(shell, items + count);
+    count += own_items(shell, items + count);
     zmq_poll(items, count, wait_ms(shell));
 }
 
@@ -172,6 +178,7 @@ static void turn(struct shell *shell)
     shell->now = rk_clock_now();
     shell->wall = rk_clock_wall();
     relay(shell);
+    own_relay(shell);
     api_turn(shell->api, shell->now, shell->wall);
     setup_turn(shell);
     talk_hear(shell);
@@ -185,8 +192,8 @@ static void turn(struct shell *shell)
 
 static bool all_done(const struct shell *shell)
 {
-    return shell->coordinator.relayed.process.pid <= 0 && line_idle(shell) && keeper_idle(shell) &&
-           (shell->pods == NULL || pods_idle(shell->pods)) &&
+    return shell->coordinator.relayed.process.pid <= 0 && line_idle(shell) && own_idle(shell) &&
+           keeper_idle(shell) && (shell->pods == NULL || pods_idle(shell->pods)) &&
            (shell->notices == NULL || notices_are_sent(shell->notices));
 }
 
@@ -203,4 +210,5 @@ void shell_run(struct shell *shell)
         turn(shell);
     processes_kill_all(0, (int)(KILL_WITHIN / RK_MS));
     relay(shell);
+    own_relay(shell);
 }

@@ -113,7 +113,8 @@ void resize_fill(struct shell *shell, json_t *data, const char *record)
     struct resize *resize = &shell->resize;
     char target[48];
 
-    snprintf(target, sizeof target, "\ntarget_workers %" PRIu32 "\n", resize->size);
+    snprintf(target, sizeof target, "\ntarget_workers %" PRIu32 "\n",
+             resize->size + mpijob_own(shell->job));
     if (shell->line != NULL || (record != NULL && strstr(record, target) != NULL))
         resize->settled = true;
     if (resize->most == 0 || !resize->settled)
@@ -233,7 +234,7 @@ static void done(struct shell *shell)
     resize->refused[0] = '\0';
     shell->job->worker.replicas = resize->size;
     snprintf(shell->workers, sizeof shell->workers, "%u:%u", shell->job->settings.min_workers,
-             resize->size);
+             resize->size + mpijob_own(shell->job));
     answered(shell);
     snprintf(text, sizeof text, "the job goes on with %" PRIu32 " workers, it had %" PRIu32,
              resize->size, before);
@@ -244,9 +245,10 @@ static void done(struct shell *shell)
 
 void resize_answer(struct shell *shell, const Rk__Resize *answer)
 {
+    uint32_t own = mpijob_own(shell->job);
     char text[400];
 
-    if (answer->workers != shell->resize.asking || answer->workers == 0)
+    if (shell->resize.asking == 0 || answer->workers != shell->resize.asking + own)
         return; /* late: another number is asked for by now */
     if (answer->code == RK_EUNAVAILABLE)
         shell->resize.again = shell->now + AGAIN;
@@ -257,7 +259,7 @@ void resize_answer(struct shell *shell, const Rk__Resize *answer)
         return;
     }
     snprintf(text, sizeof text, "Worker.replicas %" PRIu32 " is not followed: %.300s",
-             answer->workers, answer->why);
+             answer->workers - own, answer->why);
     refuse(shell, text);
 }
 
@@ -280,7 +282,7 @@ void resize_turn(struct shell *shell)
     if (!is_in_range(shell, resize->asking))
         return;
     if (shell->line == NULL)
-        talk_resize(shell, resize->asking);
+        talk_resize(shell, resize->asking + mpijob_own(shell->job));
     else if (line_resize(shell, resize->asking))
         done(shell);
 }

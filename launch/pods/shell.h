@@ -5,6 +5,7 @@
  *   nodes.c     what the cluster says of nodes, where we may look
  *   setup.c     what must be known of the cluster before the coordinator starts
  *   adopt.c     objects of the job that nobody owns yet
+ *   own.c       the worker of this pod, where the launcher is one
  *   leave.c     when this pod is to end
  *   keeper.c    the record's copy in the cluster, and whose epoch it is
  *   resize.c    how many workers the Job wants, as that changes
@@ -26,12 +27,15 @@
 #include "k8s/reconcile/pods.h"
 #include "k8s/render/render.h"
 #include "launch/coordinator_process.h"
+#include "launch/crew.h"
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <zmq.h>
 
 #define SHELL_UID 40
+#define OWN_ITEMS 4
 
 struct shell_options {
     const char *config;     /* the MPIJob as JSON */
@@ -94,6 +98,13 @@ struct resize {
 
 struct line;
 
+/* The worker in this pod: at most one runs, those before it may still be ending. */
+struct own {
+    struct place place;
+    char **program; /* of the job, NULL ended; the words are the job's */
+    struct crew crew;
+};
+
 struct shell {
     struct shell_options given;
     struct mpijob *job;
@@ -122,6 +133,7 @@ struct shell {
     struct secret secret;
     char self[PATH_MAX];
     struct crew_job crew_job;
+    struct own own;
     struct coordinator_process coordinator;
     struct link *link;
     bool link_was_up;
@@ -182,6 +194,9 @@ void talk_close(struct shell *shell);
 void talk_gone(struct shell *shell, const struct pods_action *action);
 void talk_failed(struct shell *shell, const struct pods_action *action);
 void talk_notice(struct shell *shell, const struct pods_action *action);
+/* The same of a worker that is no pod; `status` as waitpid has it. */
+void talk_own_gone(struct shell *shell, uint32_t ticket, int status, const char *why);
+void talk_own_failed(struct shell *shell, uint32_t ticket, const char *why);
 void talk_dial(struct shell *shell, uint32_t ticket, const char *address);
 void talk_hang_up(struct shell *shell, uint32_t ticket);
 void talk_resize(struct shell *shell, uint32_t workers);
@@ -204,6 +219,28 @@ void cluster_stop(struct shell *shell, bool all);
 void nodes_open(struct shell *shell);
 void nodes_turn(struct shell *shell);
 void nodes_close(struct shell *shell);
+
+/* ---- own.c ----------------------------------------------------------------------------------- */
+
+/* What it needs, where the launcher is a worker of a program; else nothing.  RK_EINVAL. */
+int own_open(struct shell *shell, struct rk_why *why);
+void own_close(struct shell *shell);
+/* Whether that ticket of the coordinator's is for the place in this pod. */
+bool own_has(const struct shell *shell, uint32_t ticket);
+void own_launch(struct shell *shell, uint32_t ticket, uint32_t place);
+/* Its end is told when it is reaped; at once when it does not run. */
+void own_kill(struct shell *shell, uint32_t ticket);
+/* Tickets that run, at most `room`; how many. */
+size_t own_tickets(const struct shell *shell, uint32_t *ticket, size_t room);
+/* What to wait for, at most OWN_ITEMS; how many. */
+int own_items(const struct shell *shell, zmq_pollitem_t *items);
+/* Passes on what it prints. */
+void own_relay(struct shell *shell);
+/* A child of this process is no more. */
+void own_reaped(struct shell *shell, pid_t pid, int status);
+/* Without a coordinator nobody tells it that the job is over: its life line does. */
+void own_let_go(struct shell *shell);
+bool own_idle(const struct shell *shell);
 
 /* ---- leave.c --------------------------------------------------------------------------------- */
 

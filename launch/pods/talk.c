@@ -83,7 +83,7 @@ static size_t list_tickets(const struct shell *shell, uint32_t *ticket, size_t r
 {
     struct pods_view view;
     uint32_t cursor = 0;
-    size_t count = 0;
+    size_t count = own_tickets(shell, ticket, room);
 
     while (count < room && pods_next(shell->pods, &cursor, &view))
         if (is_launched(&view))
@@ -100,6 +100,7 @@ static void say_hello(struct shell *shell)
 
     for (int state = PODS_WAITING; state <= PODS_LEAVING; state++)
         room += pods_count(shell->pods, (enum pods_state)state);
+    room += crew_running(&shell->own.crew);
     ticket = calloc(room + 1, sizeof *ticket);
     endpoint = calloc(shell->dialled_count + 1, sizeof *endpoint);
     if (ticket != NULL && endpoint != NULL) {
@@ -172,6 +173,25 @@ void talk_resize(struct shell *shell, uint32_t workers)
     say(shell, RK__ENVELOPE__BODY_RESIZE, &resize);
 }
 
+void talk_own_gone(struct shell *shell, uint32_t ticket, int status, const char *why)
+{
+    Rk__WorkerGone gone = RK__WORKER_GONE__INIT;
+
+    gone.ticket = ticket;
+    gone.status = status;
+    gone.why = (char *)(uintptr_t)why;
+    say(shell, RK__ENVELOPE__BODY_WORKER_GONE, &gone);
+}
+
+void talk_own_failed(struct shell *shell, uint32_t ticket, const char *why)
+{
+    Rk__LaunchFailed failed = RK__LAUNCH_FAILED__INIT;
+
+    failed.ticket = ticket;
+    failed.why = (char *)(uintptr_t)why;
+    say(shell, RK__ENVELOPE__BODY_LAUNCH_FAILED, &failed);
+}
+
 /* ---- what comes ------------------------------------------------------------------------------ */
 
 static void take_launch(struct shell *shell, const Rk__Launch *launch)
@@ -179,10 +199,14 @@ static void take_launch(struct shell *shell, const Rk__Launch *launch)
     struct pods_event told = {.kind = PODS_EV_TOLD};
 
     for (size_t i = 0; i < launch->n_ticket && i < launch->n_place; i++) {
-        struct pods_event event = {
-            .kind = PODS_EV_WANT, .ticket = launch->ticket[i], .place = launch->place[i]};
+        struct pods_event event = {.kind = PODS_EV_WANT,
+                                   .ticket = launch->ticket[i],
+                                   .place = launch->place[i] - mpijob_own(shell->job)};
 
-        cluster_step(shell, &event);
+        if (own_has(shell, launch->ticket[i]))
+            own_launch(shell, launch->ticket[i], launch->place[i]);
+        else
+            cluster_step(shell, &event);
     }
     if (launch->all)
         cluster_step(shell, &told);
@@ -231,7 +255,10 @@ static void take(struct shell *shell, const Rk__Envelope *envelope)
         break;
     case RK__ENVELOPE__BODY_KILL_WORKER:
         event.ticket = envelope->kill_worker->ticket;
-        cluster_step(shell, &event);
+        if (own_has(shell, event.ticket))
+            own_kill(shell, event.ticket);
+        else
+            cluster_step(shell, &event);
         break;
     case RK__ENVELOPE__BODY_EVENT:
         take_event(shell, envelope->event->json);

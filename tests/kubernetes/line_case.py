@@ -19,6 +19,7 @@ metadata:
   annotations: {{reknit.dev/image: "agent:1"{annotations}}}
 spec:
   mpiImplementation: {mpi}
+  runLauncherAsWorker: {works}
   runPolicy: {{backoffLimit: {retries}}}
   mpiReplicaSpecs:
     Launcher:
@@ -55,7 +56,7 @@ class LineCase(PodsCase):
     def begin(self, name, *command, **more):
         """Creates a job that has this command, and no worker pods."""
         given = {"mpi": "OpenMPI", "workers": 3, "retries": 0, "annotations": "", "env": "",
-                 "worker": "", "image": "user:1", "security": "{}", **more}
+                 "worker": "", "image": "user:1", "security": "{}", "works": "false", **more}
         path = os.path.join(self.folder, f"{name}.yaml")
         with open(path, "w", encoding="utf-8") as out:
             out.write(MANIFEST.format(name=name, command=json.dumps(command),

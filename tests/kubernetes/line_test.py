@@ -34,6 +34,8 @@ kill -KILL $!
 $ssh streams-worker-1 'pid=$(cat /checkpoints/pid); while [ -d /proc/$pid ]; do sleep 0.1; done
     pgrep -x sleep | wc -l'
 """
+
+
 class Line(LineCase):
     """With the implementations of MPI of this machine."""
 
@@ -46,6 +48,32 @@ class Line(LineCase):
         hosts = self.get("configmaps", "pi-config")["data"]["hostfile"]
         self.assertEqual([f"pi-worker-{i}.pi.{self.space}.svc slots=1" for i in range(3)],
                          hosts.splitlines())
+
+    def test_open_mpi_in_the_launcher_too(self):
+        self.begin("all", "mpirun", "-np", "3", PROGRAM, workers=2, works="true")
+        self.assertEqual("Complete", self.ended("all"))
+        log = self.launcher_log("all")
+        for rank, host in enumerate(("launcher", "worker-0", "worker-1")):
+            self.assertRegex(log, rf"rank {rank} of 3 on all-{host}: pi is 3\.14159")
+        data = self.get("configmaps", "all-config")["data"]
+        hosts = [f"all-{host}.all.{self.space}.svc" for host in
+                 ("launcher", "worker-0", "worker-1")]
+        self.assertEqual([f"{host} slots=1" for host in hosts], data["hostfile"].splitlines())
+        self.assertEqual([f"echo {host}" for host in hosts],
+                         data["discover_hosts.sh"].splitlines()[1:])
+
+    def test_a_lost_worker_beside_the_launcher(self):
+        self.begin("two", "mpirun", "-np", "3", PROGRAM, "60", "50", "/checkpoints", workers=2,
+                   works="true")
+        self.seen("two", "run 1 of the command starts on 2 of 2")
+        self.wait_for_ranks()
+        self.kill_pod("two-worker-1")
+        self.assertEqual("Complete", self.ended("two"))
+        log = self.launcher_log("two")
+        self.assertRegex(log, "run 2 of the command starts on 2 of 2 workers: "
+                              "worker two-worker-1 is lost")
+        self.assertRegex(log, "rank 2 of 3 on two-worker-1-1")
+        self.assertRegex(log, "rank 0 of 3 on two-launcher")
 
     def test_workers_with_a_command_of_their_own(self):
         """A script that ends with sshd, and one that goes on when sshd has made itself a daemon."""

@@ -72,6 +72,7 @@ class PodsCase(Case):
     """One simulated cluster; a folder for checkpoints for each test."""
 
     more = ""  # of the pods' specs
+    manifest = MANIFEST
 
     @classmethod
     def setUpClass(cls):
@@ -105,9 +106,9 @@ class PodsCase(Case):
         volumes = f"volumes: [{{name: c, hostPath: {{path: {self.checkpoints}}}}}]{self.more}"
         path = os.path.join(self.folder, f"{name}.yaml")
         with open(path, "w", encoding="utf-8") as out:
-            out.write(MANIFEST.format(name=name, program=json.dumps(program), workers=workers,
-                                      mounts=mounts, volumes=volumes, policy=policy,
-                                      setting=setting))
+            out.write(self.manifest.format(name=name, program=json.dumps(program), workers=workers,
+                                           mounts=mounts, volumes=volumes, policy=policy,
+                                           setting=setting))
         return self.rendered(path)
 
     def rendered(self, *arguments):
@@ -229,4 +230,4 @@ class PodsCase(Case):
         return run(REKNIT, "checkpoint", "digest", folder).strip()
 
 
-__all__ = ["PodsCase", "sim_client", "wait_for"]
+__all__ = ["MANIFEST", "PodsCase", "sim_client", "wait_for"]

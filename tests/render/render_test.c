@@ -221,6 +221,7 @@ static void test_launcher_as_worker(void **state)
     (void)state;
     fixture_init(&job, fixture_pi);
     job.launcher_is_worker = true;
+    job.settings.max_workers = 2;
     job.slots = 4;
     objects = render(&job, &plain);
     template = at(json_array_get(objects, 0), "spec.template");
@@ -234,6 +235,11 @@ static void test_launcher_as_worker(void **state)
                         "1");
     assert_string_equal(
         text_at(json_array_get(objects, 3), "metadata.annotations.[reknit.dev/place]"), "0");
+    /* the coordinator has places 0, the launcher, to 2: its second ticket is for place 1 */
+    assert_string_equal(
+        text_at(json_array_get(objects, 3), "metadata.annotations.[reknit.dev/ticket]"), "5");
+    assert_string_equal(text_at(json_array_get(objects, 2), "data.[discover_hosts.sh]"),
+                        "#!/bin/sh\necho pi-launcher.pi.default.svc\n");
     assert_string_equal(text_at(json_array_get(objects, 2), "data.hostfile"),
                         "pi-launcher.pi.default.svc slots=4\n"
                         "pi-worker-0.pi.default.svc slots=4\n"
