@@ -208,6 +208,7 @@ static void on_ask(struct pods *pods, struct life *life)
     if (!life->named)
         life_name(pods, life, pods->next_n[life->place]);
     life->asking = object_request(pods, life);
+    life->asked_at = pods->now;
     due_set(pods, life, PODS_NONE);
 }
 
@@ -382,6 +383,7 @@ static void on_force(struct pods *pods, struct life *life)
 
 static void on_silence(struct pods *pods, struct life *life)
 {
+    suspect_silence(pods, life);
     if (life->state != PODS_KILLED)
         life->end.cause = END_SILENT;
     last_word(pods, life, WORD_GONE);
@@ -515,6 +517,19 @@ void life_kill(struct pods *pods, struct life *life, enum end_cause cause)
         return;
     life->end.cause = cause;
     life_feed(pods, life, blind ? LIFE_KILL_MAYBE : LIFE_KILL);
+}
+
+bool life_replace(struct pods *pods, struct life *life)
+{
+    struct life *other = life_new(pods, life->ticket, life->place);
+
+    if (other == NULL)
+        return false;
+    life_feed(pods, life, LIFE_SURPLUS);
+    life_serve(pods, other);
+    life_feed(pods, other, LIFE_WANT);
+    other->claimed = life->claimed;
+    return true;
 }
 
 /* ---- time --------------------------------------------------------------------------------------

@@ -58,6 +58,7 @@ void object_condemned(struct pods *pods, struct life *life)
 {
     life->tries = 0;
     life->condemned = true;
+    life->condemned_at = pods->now;
     if (life->state != PODS_KILLED && life->state != PODS_DYING)
         return;
     chain_remove(pods, &pods->deletes.queue, life_index(pods, life));

@@ -135,16 +135,36 @@ static bool node_is_lost(const struct pods *pods, const struct life *life,
            strcmp(seen->reason, "NodeLost") == 0;
 }
 
+/* Something new that only the kubelet of its node can have written. */
+static bool kubelet_spoke(const struct life *life, const struct pod_seen *seen,
+                          enum life_event event)
+{
+    if (seen->ended)
+        return !life->over;
+    if (life->state != PODS_PENDING && life->state != PODS_AWAITED)
+        return false;
+    return event == LIFE_RUNS ||
+           (seen->node[0] != '\0' && seen->wait_reason[0] != '\0' &&
+            strncmp(life->end.reason, seen->wait_reason, sizeof life->end.reason - 1) != 0);
+}
+
 static void show(struct pods *pods, struct life *life, const struct pod_seen *seen)
 {
+    bool before = life->seen;
     enum life_event event;
+    bool spoke;
 
     take_facts(pods, life, seen);
     event = classify(pods, life, seen);
+    spoke = before && kubelet_spoke(life, seen, event);
+    life->over = seen->ended;
     explain(life, seen, event);
     life_feed(pods, life, event);
+    suspect_shown(pods, life, seen, spoke);
     if (life->state == PODS_FREE || life->state == PODS_ENDED || is_dead(seen))
         return;
+    if (node_is_lost(pods, life, seen) && !site_lost(pods, life))
+        suspect_node(pods, seen->node, pods->now + pods->config.suspicion);
     if (node_is_lost(pods, life, seen) && !life->linked &&
         life_rule(life->state, LIFE_LOST, NULL) && !life->forced)
         life_feed(pods, life, LIFE_LOST);

@@ -217,6 +217,7 @@ static void read_metadata(const json_t *metadata, struct pod_seen *seen)
     seen->uid = text_of(metadata, "uid");
     seen->ticket = annotation(annotations, POD_TICKET, 0);
     seen->place = annotation(annotations, POD_PLACE, SEEN_NO_PLACE);
+    seen->avoids = text_of(annotations, POD_AVOIDS);
     seen->deleting = text_of(metadata, "deletionTimestamp")[0] != '\0';
     seen->deleting_s = pod_json_time(text_of(metadata, "deletionTimestamp"));
     seen->ended_s = pod_json_time(text_of(metadata, "creationTimestamp"));

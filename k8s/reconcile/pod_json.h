@@ -8,6 +8,7 @@
 
 #define POD_TICKET "reknit.dev/ticket"
 #define POD_PLACE "reknit.dev/place"
+#define POD_AVOIDS "reknit.dev/avoids"
 
 /* Fills *seen from `pod`, whose strings it borrows: `pod` must live as long.  Whatever is absent or
  * of another type reads as empty.  False when there is no name or no uid: that is no pod. */

@@ -99,6 +99,7 @@ struct pods_config pods_config_default(void)
         .hopeless = 30 * SECOND,
         .confirm = 5 * SECOND,
         .force = 30 * SECOND,
+        .suspicion = 90 * SECOND, /* the cluster itself knows of a lost node by then */
         .back_off = SECOND / 2,
         .back_off_most = 30 * SECOND,
     };
@@ -115,8 +116,8 @@ static int config_check(const struct pods_config *c, struct rk_why *why)
         return rk_fail(why, RK_EINVAL, "%u places with %u ended pods kept cannot be: give 1 to %u",
                        c->places, c->keep, MOST_PLACES);
     if (c->in_flight == 0 || c->per_second == 0 || c->burst == 0 || c->patience == 0 ||
-        c->hopeless == 0 || c->confirm == 0 || c->force == 0 || c->back_off < 2 ||
-        c->back_off_most < c->back_off)
+        c->hopeless == 0 || c->confirm == 0 || c->force == 0 || c->suspicion == 0 ||
+        c->back_off < 2 || c->back_off_most < c->back_off)
         return rk_fail(why, RK_EINVAL, "a limit or a time of the reconciler is 0");
     return 0;
 }
@@ -362,6 +363,7 @@ void pods_step(struct pods *pods, const struct pods_event *event, struct pods_ac
     take(pods, event);
     while ((life = due_first(pods)) != NULL && life->due <= pods->now)
         life_due(pods, life);
+    suspect_turn(pods);
     say_all(pods);
     pods->event = NULL;
     pods->actions = NULL;

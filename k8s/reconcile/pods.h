@@ -30,6 +30,7 @@
 #define PODS_UID 40
 #define PODS_ADDRESS 48
 #define PODS_TEXT 960 /* fits an Event */
+#define PODS_AVOIDED 4u
 
 struct pods_config {
     const char *job, *namespace;
@@ -42,6 +43,7 @@ struct pods_config {
     uint64_t hopeless;          /* one whose container cannot be made so long is given up */
     uint64_t confirm;           /* a kubelet's time to confirm an end after the pod's grace */
     uint64_t force;             /* an object that stays so long after that is removed by force */
+    uint64_t suspicion;         /* a node whose kubelet did not confirm an end is avoided so long */
     uint64_t back_off, back_off_most;
     uint64_t seed; /* of the jitter */
 };
@@ -110,7 +112,8 @@ struct pods_event {
 /* ---- actions --------------------------------------------------------------------------------- */
 
 enum pods_action_kind {
-    PODS_DO_CREATE,  /* ticket, place, n, name */
+    PODS_DO_CREATE,  /* ticket, place, n, name; text: names of nodes that it must not be bound to,
+                        a space between two, at most PODS_AVOIDED */
     PODS_DO_DELETE,  /* place, n, name, uid (the precondition), grace_s: -1 its own, 0 force */
     PODS_DO_DIAL,    /* ticket, address, uid */
     PODS_DO_HANG_UP, /* ticket */

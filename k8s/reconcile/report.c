@@ -86,6 +86,18 @@ static void report_losses(struct pods *pods)
     pods->losses_untold = 0;
 }
 
+static void report_moves(struct pods *pods)
+{
+    struct pods_action *action;
+
+    if (pods->moves_untold == 0 || !say_room(pods, 1))
+        return;
+    action = say(pods, PODS_DO_EVENT);
+    action->reason = "WorkerAskedAgain";
+    sentence_moves(action->text, sizeof action->text, pods->moves_untold);
+    pods->moves_untold = 0;
+}
+
 /* ---- what lasts --------------------------------------------------------------------------------
  */
 
@@ -152,6 +164,7 @@ static void report_forbidden(struct pods *pods)
 void report_all(struct pods *pods)
 {
     report_losses(pods);
+    report_moves(pods);
     report_pending(pods);
     report_refusal(pods);
     report_forbidden(pods);
@@ -167,5 +180,7 @@ uint64_t report_deadline(const struct pods *pods)
         due = pods->forbidden_report.next;
     if (pods->losses_untold > 0 && pods->losses_paid < due)
         due = pods->losses_paid;
+    if (pods->moves_untold > 0)
+        due = pods->now;
     return due;
 }

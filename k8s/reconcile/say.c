@@ -97,8 +97,12 @@ static void say_delete(struct pods *pods, struct life *life)
 
 static void say_create(struct pods *pods, struct life *life)
 {
+    struct pods_action *action;
+
     life_feed(pods, life, LIFE_ASK);
-    say_of(pods, life, PODS_DO_CREATE)->request = life->asking;
+    action = say_of(pods, life, PODS_DO_CREATE);
+    action->request = life->asking;
+    suspect_names(pods, action->text, sizeof action->text);
     flow_began(&pods->creates, pods->now);
 }
 
@@ -142,5 +146,6 @@ uint64_t say_deadline(const struct pods *pods)
     if (pods->owed.count || may_relist(pods))
         return pods->now;
     due = least(due, report_deadline(pods));
+    due = least(due, suspect_deadline(pods));
     return first != NULL ? least(due, first->due) : due;
 }

@@ -18,6 +18,7 @@ struct pod_seen {
                                is not its workers' controller, or would take them for its own */
     const char *node;       /* it is bound to */
     const char *address;    /* status.podIP */
+    const char *avoids;     /* annotation: nodes that it must not be bound to, spaces between */
     uint32_t ticket, place; /* annotations; 0 and SEEN_NO_PLACE where they are not numbers */
     enum seen_phase phase;
     const char *reason, *message; /* of the status: Evicted, Preempting, NodeLost, ... */

@@ -306,3 +306,14 @@ void sentence_losses(char *out, size_t size, uint32_t count)
 
     add(&text, "%" PRIu32 " more worker pods were lost", count);
 }
+
+void sentence_moves(char *out, size_t size, uint32_t count)
+{
+    struct text text = begin(out, size);
+
+    if (count == 1)
+        add(&text, "a worker pod that waited is");
+    else
+        add(&text, "%" PRIu32 " worker pods that waited are", count);
+    add(&text, " asked for anew: which nodes answer has changed");
+}

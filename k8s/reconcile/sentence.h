@@ -64,6 +64,8 @@ void sentence_pending(char *out, size_t size, const char *name, const struct end
 void sentence_refusal(char *out, size_t size, uint32_t count, const char *message);
 /* That pods may not be deleted. */
 void sentence_undeletable(char *out, size_t size, const char *namespace, const char *message);
+/* That `count` pods that waited were asked for again. */
+void sentence_moves(char *out, size_t size, uint32_t count);
 /* That `count` more were lost than were told of one by one. */
 void sentence_losses(char *out, size_t size, uint32_t count);
 

@@ -117,6 +117,10 @@ void observe_node(struct pods *pods, const char *name, enum pods_node state)
     uint32_t next;
 
     pods->node_source = true;
+    if (state == PODS_NODE_READY)
+        suspect_clear(pods, name);
+    else
+        suspect_node(pods, name, PODS_NONE);
     if (s == NONE) {
         pods->refused += state != PODS_NODE_READY;
         return;

@@ -7,6 +7,7 @@
 
 #define NONE UINT32_MAX
 #define NODE_NAME 254 /* the longest name of an object, and its end */
+#define SUSPECTS 8u   /* nodes that may be lost, the newest */
 
 /* ---- tools.c: maps, chains and times over the indices of a fixed array ------------------------
  */
@@ -80,12 +81,14 @@ enum owed { OWED_HANG_UP = 1, OWED_DIAL = 2, OWED_NOTICE = 4, OWED_WORD = 8 };
 
 struct life {
     struct ring ring[CHAINS];
-    uint64_t due;      /* PODS_NONE */
-    uint32_t due_at;   /* in the heap, NONE */
-    uint64_t since;    /* it pends */
-    uint64_t deadline; /* of its notice */
-    uint64_t asking;   /* the create in flight, 0: none */
-    uint64_t deleting; /* the delete in flight, 0: none */
+    uint64_t due;          /* PODS_NONE */
+    uint32_t due_at;       /* in the heap, NONE */
+    uint64_t since;        /* it pends */
+    uint64_t condemned_at; /* its object was asked to go */
+    uint64_t asked_at;     /* its create went out; 0: by another process */
+    uint64_t deadline;     /* of its notice */
+    uint64_t asking;       /* the create in flight, 0: none */
+    uint64_t deleting;     /* the delete in flight, 0: none */
     int64_t ended_s;
     uint32_t ticket, place, n;
     uint32_t node;
@@ -101,9 +104,12 @@ struct life {
     bool object;    /* uid is known */
     bool seen;      /* by a list or a watch */
     bool maybe;     /* a create may be done, or be done yet */
+    bool over;      /* its container was seen to have ended */
     bool condemned; /* its object has been asked to go */
     bool forced;    /* it is to be removed by force */
     bool dialled, linked, ready;
+    bool avoids; /* its pod names nodes that it must not be bound to; */
+    bool stale;  /* one of them is well */
     struct end end;
     char uid[PODS_UID], address[PODS_ADDRESS];
 };
@@ -111,7 +117,15 @@ struct life {
 struct site {
     uint32_t next; /* in its bucket, or among the free ones */
     struct chain lives;
+    uint64_t spoke_at; /* its kubelet, the last time that we saw it; 0: never */
     enum pods_node state;
+    char name[NODE_NAME];
+};
+
+/* A node that may be lost. */
+struct suspect {
+    uint64_t since, until;
+    bool fresh; /* pods that wait there are to be looked for */
     char name[NODE_NAME];
 };
 
@@ -133,6 +147,10 @@ struct pods {
     struct site *site;
     uint32_t *bucket, sites, sites_touched, buckets, free_site;
     bool node_source; /* a node was heard of */
+    struct suspect suspect[SUSPECTS];
+    uint32_t suspects;
+    bool relax; /* there are stale lives */
+    uint32_t moves_untold;
     struct flow creates, deletes;
     struct chain owed, pending;
     uint32_t *kept, kept_count;
@@ -203,6 +221,8 @@ void life_owe(struct pods *pods, struct life *life, enum owed what);
 /* Still counted with: WAITING to LEAVING. */
 bool life_counts(const struct life *life);
 void life_kill(struct pods *pods, struct life *life, enum end_cause cause);
+/* Another pod for its ticket, instead of one that waits; false: there is no room for it. */
+bool life_replace(struct pods *pods, struct life *life);
 void life_name_text(const struct pods *pods, const struct life *life, char out[PODS_NAME]);
 const char *life_event_name(enum life_event event);
 bool life_rule(enum pods_state state, enum life_event event, enum pods_state *next);
@@ -240,6 +260,24 @@ void site_settle(struct pods *pods, struct life *life, const char *name);
 void site_leave(struct pods *pods, struct life *life);
 bool site_lost(const struct pods *pods, const struct life *life);
 const char *site_name(const struct pods *pods, const struct life *life);
+
+/* ---- suspect.c: nodes that may be lost ---------------------------------------------------------
+ */
+
+/* Somebody says so; PODS_NONE: until it is said to be well. */
+void suspect_node(struct pods *pods, const char *name, uint64_t until);
+/* The end of a pod that was asked to go is not confirmed in its time. */
+void suspect_silence(struct pods *pods, const struct life *life);
+/* It is well after all. */
+void suspect_clear(struct pods *pods, const char *name);
+/* The pod of a life is shown: `spoke` when its kubelet did just now. */
+void suspect_shown(struct pods *pods, struct life *life, const struct pod_seen *seen, bool spoke);
+/* The newest names, as a CREATE has them. */
+void suspect_names(const struct pods *pods, char *out, size_t size);
+/* Pods that wait on a suspect are asked for again, elsewhere; and those that still avoid a node
+ * that is well, anywhere. */
+void suspect_turn(struct pods *pods);
+uint64_t suspect_deadline(const struct pods *pods);
 
 /* ---- say.c: from what is owed to actions -------------------------------------------------------
  */

@@ -15,6 +15,7 @@
 #define LABEL_JOB RESERVED_PREFIX "job"
 #define ANNOTATION_TICKET RESERVED_PREFIX "ticket"
 #define ANNOTATION_PLACE RESERVED_PREFIX "place"
+#define ANNOTATION_AVOIDS RESERVED_PREFIX "avoids"
 #define ANNOTATION_IMAGE RESERVED_PREFIX "image"
 /* Of a coordinator's pod: changes with its hosts.  Of the Job: Worker.replicas as of now. */
 #define ANNOTATION_HOSTS RESERVED_PREFIX "hosts"

@@ -68,6 +68,9 @@ void pod_env_identity(struct pod *pod);
  * for it; of the coordinator's pod, which makes it where it is missing, all of it. */
 void pod_secret(struct pod *pod, bool coordinator);
 void pod_checkpoints(struct pod *pod);
+/* Keeps it off these nodes, and says so in an annotation (avoid.c).  A template that names its node
+ * is left as it is. */
+void pod_avoid(struct pod *pod, const char *nodes);
 /* The port where the agent listens. */
 void pod_port(struct pod *pod);
 /* spec[key] = value, taken, unless the user has said something there. */

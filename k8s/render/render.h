@@ -35,9 +35,11 @@ struct render_options {
 
 /* One worker pod. */
 struct render_worker {
-    uint32_t place;  /* from 0 */
-    uint32_t ticket; /* of this launch; render_ticket for the first */
-    uint32_t life;   /* 0: the place's first pod, NAME-worker-PLACE; n: NAME-worker-PLACE-n */
+    uint32_t place;     /* from 0 */
+    uint32_t ticket;    /* of this launch; render_ticket for the first */
+    uint32_t life;      /* 0: the place's first pod, NAME-worker-PLACE; n: NAME-worker-PLACE-n */
+    const char *avoids; /* names of nodes that it must not be bound to, a space between two; NULL or
+                           "": none */
 };
 
 /* An array: the Job NAME-launcher, the Service, the ConfigMap, the PodGroup of a gang scheduler,

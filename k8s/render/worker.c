@@ -41,6 +41,8 @@ static void fill(struct pod *pod, const struct render_worker *worker, const char
     pod_checkpoints(pod);
     pod_port(pod);
     command_agent(pod, worker);
+    if (worker->avoids != NULL && worker->avoids[0] != '\0')
+        pod_avoid(pod, worker->avoids);
     /* A container that the kubelet starts again comes back with a past that nobody knows.  What
      * OnFailure asks for is met by a new pod in the same place. */
     build_text(build, pod->spec, "restartPolicy", "Never");

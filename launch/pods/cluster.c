@@ -140,7 +140,7 @@ static int render_pod(struct shell *shell, const struct pods_action *action, jso
 {
     const struct render_options options = {
         .namespace = shell->namespace, .gang = shell->given.gang, .job_uid = shell->owner};
-    const struct render_worker worker = {action->place, action->ticket, action->n};
+    const struct render_worker worker = {action->place, action->ticket, action->n, action->text};
 
     return render_worker(shell->job, &options, &worker, pod, why);
 }

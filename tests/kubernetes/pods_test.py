@@ -93,6 +93,32 @@ class Pods(PodsCase):
         self.assertIn(end, self.told("fault", "JobFailed"))
         self.assertTrue(self.told("fault", "RankLost"))
 
+    def only_node(self, name):
+        """The scheduler binds to this one alone; None: to all."""
+        for node in self.list("nodes")["items"]:
+            other = name is not None and node["metadata"]["name"] != name
+            self.patch("nodes", node["metadata"]["name"], {"spec": {"unschedulable": other}})
+
+    def test_a_lost_node_that_the_scheduler_takes_for_well(self):
+        """The replacement is bound to it at first, and then asked for elsewhere."""
+        self.start("stale", self.chargpt(400, pace=20), 3)
+        self.seen("stale", "generation 1: 3 ranks")
+        lost = self.get("pods", "stale-worker-1")["spec"]["nodeName"]
+        self.addCleanup(self.sim.control, "node/back", name=lost)
+        self.addCleanup(self.only_node, None)
+        self.only_node(lost)
+        self.sim.control("node/lost", name=lost, processes="kill", silence=3000)
+        first = wait_for(lambda: self.job_pods("stale").get("stale-worker-1-1", {}).get(
+            "spec", {}).get("nodeName"), "a replacement that is bound", 30)
+        self.assertEqual(lost, first)
+        self.only_node(None)
+        self.seen("stale", "joined on stale-worker-1-2")
+        second = self.get("pods", "stale-worker-1-2")
+        self.assertEqual(lost, second["metadata"]["annotations"]["reknit.dev/avoids"])
+        self.assertNotEqual(lost, second["spec"]["nodeName"])
+        self.assertEqual("Complete", self.ended("stale"))
+        self.assertEqual(self.digest_of_laptop(400, 3), self.digest())
+
     def test_suspend_and_resume(self):
         self.start("pause", self.chargpt(300, pace=20), 2)
         self.seen("pause", "generation 1: 2 ranks")

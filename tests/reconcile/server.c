@@ -134,6 +134,16 @@ static void answer(struct world *w, const struct item *request, enum pods_outcom
     snprintf(item->uid, sizeof item->uid, "uid-%u", holder != NONE ? w->object[holder].id : 0);
 }
 
+/* The names in a create, "n3 n1". */
+static uint64_t nodes_of(const char *names)
+{
+    uint64_t nodes = 0;
+
+    for (const char *at = names; (at = strchr(at, 'n')) != NULL; at++)
+        nodes |= UINT64_C(1) << strtoul(at + 1, NULL, 10);
+    return nodes;
+}
+
 void server_create(struct world *w, struct item *item)
 {
     const struct pods_action *action = &item->action;
@@ -155,6 +165,7 @@ void server_create(struct world *w, struct item *item)
         return;
     }
     id = add_object(w, action->place, action->n, action->ticket);
+    w->object[id].avoids = nodes_of(action->text);
     made(w, id);
     answer(w, item, PODS_OK, id);
 }
@@ -229,6 +240,14 @@ static bool node_answers(struct world *w, uint32_t id, const struct item *item)
     return false;
 }
 
+/* The scheduler learns late of a lost node; until then it may bind pods to it. */
+static bool takes(struct world *w, const struct object *object, uint32_t node)
+{
+    bool lost = w->node_down[node] || w->node_silent[node];
+
+    return !(object->avoids >> node & 1) && (!lost || world_chance(w, 0.3));
+}
+
 void kubelet_schedule(struct world *w, const struct item *item)
 {
     struct object *object = &w->object[item->who];
@@ -237,16 +256,17 @@ void kubelet_schedule(struct world *w, const struct item *item)
 
     if (!object->exists || object->deleting)
         return;
-    if (w->node_down[node] || w->node_silent[node]) {
+    if (!takes(w, object, node)) {
         object->wait = "Unschedulable";
         server_changed(w, object->id);
         world_push(w, EV_SCHEDULE, 5 * RK_S)->who = object->id;
         return;
     }
     object->node = node;
-    object->wait = object->never != NULL  ? object->never
-                   : world_chance(w, 0.1) ? "ImagePullBackOff"
-                                          : "ContainerCreating";
+    object->wait = w->node_down[node] || w->node_silent[node] ? ""
+                   : object->never != NULL                    ? object->never
+                   : world_chance(w, 0.1)                     ? "ImagePullBackOff"
+                                                              : "ContainerCreating";
     server_changed(w, object->id);
     world_push(w, EV_START, 1 + world_below(w, pull))->who = object->id;
 }
@@ -255,11 +275,12 @@ void kubelet_start(struct world *w, const struct item *item)
 {
     struct object *object = &w->object[item->who];
 
-    if (!object->exists || object->deleting || object->never != NULL ||
-        object->stage != STAGE_PENDING || !node_answers(w, object->id, item))
+    if (!object->exists || object->deleting || object->stage != STAGE_PENDING ||
+        !node_answers(w, object->id, item))
         return;
-    object->stage = STAGE_RUNNING;
-    object->wait = "";
+    if (object->never == NULL)
+        object->stage = STAGE_RUNNING;
+    object->wait = object->never != NULL ? object->never : "";
     server_changed(w, object->id);
 }
 

@@ -218,6 +218,16 @@ void process_answer(struct world *w, struct item *item)
     process_feed(w, event);
 }
 
+static void write_avoids(char *text, size_t size, uint64_t nodes)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (uint32_t node = 0; node < MOST_NODES; node++)
+        if (nodes >> node & 1)
+            used += (size_t)snprintf(text + used, size - used, "%sn%u", used > 0 ? " " : "", node);
+}
+
 static void feed_pod(struct world *w, const struct object *shot)
 {
     char name[PODS_NAME];
@@ -225,7 +235,11 @@ static void feed_pod(struct world *w, const struct object *shot)
     char node[16] = "";
     char address[PODS_ADDRESS] = "";
     bool ended = shot->stage == STAGE_ENDED;
-    struct pod_seen seen = {.name = name, .uid = uid, .node = node, .address = address};
+    char avoids[PODS_AVOIDED * 8];
+    struct pod_seen seen = {
+        .name = name, .uid = uid, .node = node, .address = address, .avoids = avoids};
+
+    write_avoids(avoids, sizeof avoids, shot->avoids);
 
     pods_name_write("j", shot->place, shot->n, name);
     snprintf(uid, sizeof uid, "uid-%u", shot->id);

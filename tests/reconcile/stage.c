@@ -98,6 +98,7 @@ struct pod_seen stage_pod(const char *name, const char *uid, uint32_t ticket, ui
                              .owner = "owner",
                              .node = "",
                              .address = "",
+                             .avoids = "",
                              .ticket = ticket,
                              .place = place,
                              .phase = SEEN_PENDING,

@@ -57,7 +57,8 @@ struct object {
     int32_t exit_code;
     int64_t ended_s;
     bool linked;
-    uint64_t shown; /* when its last change arrives at the watch */
+    uint64_t avoids; /* nodes, a bit each */
+    uint64_t shown;  /* when its last change arrives at the watch */
 };
 
 struct item {

@@ -41,7 +41,7 @@ static json_t *render(const struct mpijob *job, const struct render_options *opt
 
 static json_t *render_one(const struct mpijob *job, uint32_t place, uint32_t ticket, uint32_t life)
 {
-    struct render_worker worker = {place, ticket, life};
+    struct render_worker worker = {.place = place, .ticket = ticket, .life = life};
     json_t *pod = NULL;
     struct rk_why why = {""};
 
@@ -358,6 +358,68 @@ static void test_long_names(void **state)
     assert_null(at(pod, "spec.hostname"));
     json_decref(pod);
     fixture_done(&job);
+}
+
+#define REQUIRED "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+
+static json_t *render_avoiding(json_t *affinity, const char *node_name)
+{
+    struct render_worker worker = {.ticket = 7, .life = 1, .avoids = "n1 far.example"};
+    struct mpijob job;
+    json_t *pod = NULL;
+    json_t *spec;
+    struct rk_why why = {""};
+
+    fixture_init(&job, fixture_pi);
+    spec = json_object_get(job.worker.template, "spec");
+    json_object_set_new(spec, "affinity", affinity);
+    if (node_name != NULL)
+        json_object_set_new(spec, "nodeName", json_string(node_name));
+    if (render_worker(&job, &plain, &worker, &pod, &why) != 0)
+        fail_msg("not rendered: %s", why.text);
+    fixture_done(&job);
+    return pod;
+}
+
+static void holds(const json_t *pod, const char *path, const char *wanted)
+{
+    char *text = json_dumps(at(pod, path), JSON_COMPACT);
+
+    assert_non_null(text);
+    assert_string_equal(text, wanted);
+    free(text);
+}
+
+#define OFF                                                                                    \
+    "\"matchFields\":[{\"key\":\"metadata.name\",\"operator\":\"NotIn\",\"values\":[\"n1\"]}," \
+    "{\"key\":\"metadata.name\",\"operator\":\"NotIn\",\"values\":[\"far.example\"]}]"
+
+static void test_nodes_that_a_pod_keeps_off(void **state)
+{
+    json_t *pod = render_avoiding(json_null(), NULL);
+
+    (void)state;
+    holds(pod, REQUIRED, "{\"nodeSelectorTerms\":[{" OFF "}]}");
+    assert_string_equal(text_at(pod, "metadata.annotations.[reknit.dev/avoids]"), "n1 far.example");
+    json_decref(pod);
+    /* each of the user's terms has the condition; one that takes no node still does */
+    pod =
+        render_avoiding(json_pack("{s:{s:[], s:{s:[{s:[{s:s, s:s}]}, {s:[]}]}}, s:{}}",
+                                  "nodeAffinity", "preferredDuringSchedulingIgnoredDuringExecution",
+                                  "requiredDuringSchedulingIgnoredDuringExecution",
+                                  "nodeSelectorTerms", "matchExpressions", "key", "gpu", "operator",
+                                  "Exists", "matchExpressions", "podAffinity"),
+                        NULL);
+    holds(pod, REQUIRED ".nodeSelectorTerms",
+          "[{\"matchExpressions\":[{\"key\":\"gpu\",\"operator\":\"Exists\"}]," OFF "},"
+          "{\"matchExpressions\":[]}]");
+    holds(pod, "spec.affinity.podAffinity", "{}");
+    json_decref(pod);
+    /* one that the user has bound himself is left alone */
+    pod = render_avoiding(json_null(), "n1");
+    assert_null(at(pod, "spec.affinity"));
+    assert_null(at(pod, "metadata.annotations.[reknit.dev/avoids]"));
+    json_decref(pod);
 }
 
 static void test_spares(void **state)
@@ -845,6 +907,7 @@ int main(void)
         cmocka_unit_test(test_implementations),
         cmocka_unit_test(test_worker_pod),
         cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_nodes_that_a_pod_keeps_off),
         cmocka_unit_test(test_spares),
         cmocka_unit_test(test_init_container),
         cmocka_unit_test(test_secret_mode),

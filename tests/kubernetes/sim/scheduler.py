@@ -22,14 +22,24 @@ def tolerates(taint, tolerations):
     return False
 
 
-def affinity_accepts(spec, labels):
-    """True when the required node affinity takes a node with these labels."""
+def term_accepts(term, node):
+    """True when a term of a node affinity takes a node; an empty one takes none."""
+    name = node["metadata"]["name"]
+    fields = term.get("matchFields") or ()
+    if not fields and not term.get("matchExpressions"):
+        return False
+    if any((name in one["values"]) != (one["operator"] == "In") for one in fields):
+        return False
+    return selectors.from_object(term)(node["metadata"].get("labels") or {})
+
+
+def affinity_accepts(spec, node):
+    """True when the required node affinity takes a node."""
     required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution")
     if not required:
         return True
-    return any(selectors.from_object(term)(labels)
-               for term in required.get("nodeSelectorTerms") or ())
+    return any(term_accepts(term, node) for term in required.get("nodeSelectorTerms") or ())
 
 
 class Scheduler:
@@ -123,7 +133,7 @@ class Scheduler:
                 return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
         if any(labels.get(k) != v for k, v in (spec.get("nodeSelector") or {}).items()):
             return "node(s) didn't match Pod's node affinity/selector"
-        if not affinity_accepts(spec, labels):
+        if not affinity_accepts(spec, node):
             return "node(s) didn't match Pod's node affinity/selector"
         used = self.used.get(node["metadata"]["name"], {})
         room = node["status"]["allocatable"]
