@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LANDED (UINT64_C(60) * 1000000000) /* after which the API server has given up a request */
-
 /* ---- entries -----------------------------------------------------------------------------------
  */
 
@@ -395,6 +393,22 @@ static void on_delete(struct pods *pods, struct life *life)
     object_delete(pods, life);
 }
 
+/* Its name is kept, so that what appears under it is known for what it is, and deleted. */
+static void on_landing(struct pods *pods, struct life *life)
+{
+    chain_remove(pods, &pods->deletes.queue, life_index(pods, life));
+    life->object = life->seen = life->condemned = life->forced = false;
+    life->deleting = 0;
+    life->maybe = true;
+    due_set(pods, life, life->landing);
+}
+
+static void on_landing_word(struct pods *pods, struct life *life)
+{
+    last_word(pods, life, WORD_GONE);
+    on_landing(pods, life);
+}
+
 static void on_nothing(struct pods *pods, struct life *life)
 {
     (void)pods;
@@ -434,23 +448,26 @@ static const struct rule rules[PODS_STATES][LIFE_EVENTS] = {
     [PODS_AWAITED] =
         {SHOWN_ALIVE, SHOWN_DEAD, NO_LONGER_WANTED, [LIFE_WANT] = {PODS_AWAITED, on_wanted},
          [LIFE_KILL_MAYBE] = {PODS_DYING, on_unknown_end}, [LIFE_AGAIN] = {PODS_WAITING, on_again},
-         [LIFE_MISSING] = {PODS_WAITING, on_taken}, [LIFE_GONE] = {PODS_ENDED, on_word}},
+         [LIFE_MISSING] = {PODS_WAITING, on_taken}, [LIFE_GONE] = {PODS_ENDED, on_word},
+         [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing_word}},
     [PODS_PENDING] =
         {SHOWN_ALIVE, SHOWN_DEAD, NO_LONGER_WANTED, [LIFE_WANT] = {PODS_PENDING, on_wanted},
          [LIFE_CREATED] = {PODS_PENDING, on_nothing}, [LIFE_UNSURE] = {PODS_PENDING, on_nothing},
-         [LIFE_LOST] = {PODS_DYING, on_lost}, [LIFE_GONE] = {PODS_ENDED, on_word}},
+         [LIFE_LOST] = {PODS_DYING, on_lost}, [LIFE_GONE] = {PODS_ENDED, on_word},
+         [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing_word}},
     [PODS_RUNNING] =
         {SHOWN_DEAD, NO_LONGER_WANTED, [LIFE_WANT] = {PODS_RUNNING, on_wanted},
          [LIFE_CREATED] = {PODS_RUNNING, on_nothing}, [LIFE_UNSURE] = {PODS_RUNNING, on_nothing},
          [LIFE_PENDS] = {PODS_RUNNING, on_nothing}, [LIFE_RUNS] = {PODS_RUNNING, on_runs},
          [LIFE_LEAVES] = {PODS_LEAVING, on_leaves}, [LIFE_LOST] = {PODS_DYING, on_lost},
-         [LIFE_GONE] = {PODS_ENDED, on_word}},
+         [LIFE_GONE] = {PODS_ENDED, on_word}, [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing_word}},
     [PODS_LEAVING] =
         {SHOWN_DEAD, NO_LONGER_WANTED, [LIFE_WANT] = {PODS_LEAVING, on_wanted},
          [LIFE_CREATED] = {PODS_LEAVING, on_nothing}, [LIFE_UNSURE] = {PODS_LEAVING, on_nothing},
          [LIFE_PENDS] = {PODS_LEAVING, on_nothing}, [LIFE_RUNS] = {PODS_LEAVING, on_runs},
          [LIFE_LEAVES] = {PODS_LEAVING, on_leaves}, [LIFE_LOST] = {PODS_DYING, on_lost},
-         [LIFE_SILENCE] = {PODS_DYING, on_silence}, [LIFE_GONE] = {PODS_ENDED, on_word}},
+         [LIFE_SILENCE] = {PODS_DYING, on_silence}, [LIFE_GONE] = {PODS_ENDED, on_word},
+         [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing_word}},
     [PODS_KILLED] = {[LIFE_WANT] = {PODS_KILLED, on_wanted},
                      [LIFE_CREATED] = {PODS_KILLED, on_delete},
                      [LIFE_UNSURE] = {PODS_DYING, on_unknown_end},
@@ -463,14 +480,16 @@ static const struct rule rules[PODS_STATES][LIFE_EVENTS] = {
                      [LIFE_LOST] = {PODS_DYING, on_lost},
                      [LIFE_AGAIN] = {PODS_KILLED, on_delete},
                      [LIFE_SILENCE] = {PODS_DYING, on_silence},
-                     [LIFE_GONE] = {PODS_ENDED, on_word}},
+                     [LIFE_GONE] = {PODS_ENDED, on_word},
+                     [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing_word}},
     [PODS_KEPT] = {[LIFE_WANT] = {PODS_KEPT, on_wanted_late},
                    [LIFE_CREATED] = {PODS_KEPT, on_nothing},
                    [LIFE_UNSURE] = {PODS_KEPT, on_nothing},
                    [LIFE_DIED] = {PODS_DYING, on_delete},
                    [LIFE_DIED_KEEP] = {PODS_KEPT, on_nothing},
                    [LIFE_CLEAN] = {PODS_DYING, on_delete},
-                   [LIFE_GONE] = {PODS_ENDED, on_nothing}},
+                   [LIFE_GONE] = {PODS_ENDED, on_nothing},
+                   [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing}},
     [PODS_DYING] = {[LIFE_WANT] = {PODS_DYING, on_wanted_late},
                     [LIFE_CREATED] = {PODS_DYING, on_delete},
                     [LIFE_UNSURE] = {PODS_DYING, on_unknown_again},
@@ -482,7 +501,8 @@ static const struct rule rules[PODS_STATES][LIFE_EVENTS] = {
                     [LIFE_DIED] = {PODS_DYING, on_delete},
                     [LIFE_LOST] = {PODS_DYING, on_force},
                     [LIFE_AGAIN] = {PODS_DYING, on_delete},
-                    [LIFE_GONE] = {PODS_ENDED, on_nothing}},
+                    [LIFE_GONE] = {PODS_ENDED, on_nothing},
+                    [LIFE_GONE_MAYBE] = {PODS_DYING, on_landing}},
     [PODS_ENDED] = {[LIFE_WANT] = {PODS_ENDED, on_wanted_late}},
 };
 
@@ -530,6 +550,11 @@ bool life_replace(struct pods *pods, struct life *life)
     life_feed(pods, other, LIFE_WANT);
     other->claimed = life->claimed;
     return true;
+}
+
+void life_gone(struct pods *pods, struct life *life)
+{
+    life_feed(pods, life, life->landing > pods->now ? LIFE_GONE_MAYBE : LIFE_GONE);
 }
 
 /* ---- time --------------------------------------------------------------------------------------
@@ -580,10 +605,10 @@ void life_due(struct pods *pods, struct life *life)
 const char *life_event_name(enum life_event event)
 {
     static const char *const names[LIFE_EVENTS] = {
-        "want",   "kill",    "kill maybe", "surplus",    "ask",   "created",
-        "unsure", "refused", "taken",      "impossible", "pends", "runs",
-        "leaves", "died",    "died, keep", "hopeless",   "gone",  "missing",
-        "lost",   "again",   "silence",    "clean"};
+        "want",    "kill",    "kill maybe", "surplus",    "ask",   "created",
+        "unsure",  "refused", "taken",      "impossible", "pends", "runs",
+        "leaves",  "died",    "died, keep", "hopeless",   "gone",  "gone, maybe",
+        "missing", "lost",    "again",      "silence",    "clean"};
 
     return event < LIFE_EVENTS ? names[event] : "unknown";
 }

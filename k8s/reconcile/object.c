@@ -120,7 +120,7 @@ void object_deleted(struct pods *pods, const struct pods_result *result)
     life->forced = false;
     object_condemned(pods, life);
     if (result->outcome == PODS_ABSENT && !life->seen)
-        life_feed(pods, life, LIFE_GONE);
+        life_gone(pods, life);
 }
 
 /* ---- creates -----------------------------------------------------------------------------------
@@ -211,6 +211,8 @@ void object_created(struct pods *pods, const struct pods_result *result)
         return;
     }
     life->asking = 0;
+    if (event == LIFE_UNSURE)
+        life->landing = pods->now + LANDED;
     if (event == LIFE_CREATED && !life->object && !take_object(pods, life, result))
         event = LIFE_MISSING;
     if (event == LIFE_IMPOSSIBLE && life->state == PODS_ASKED) {

@@ -263,7 +263,7 @@ static void object_gone(struct pods *pods, struct life *life)
             because(&life->end, "", "");
         life->end.cause = END_DELETED;
     }
-    life_feed(pods, life, LIFE_GONE);
+    life_gone(pods, life);
 }
 
 void observe_gone(struct pods *pods, const char *name, const char *uid)
@@ -323,7 +323,7 @@ void observe_pod(struct pods *pods, const struct pod_seen *seen)
     life = life_of_name(pods, place, n);
     if (life != NULL && life->object && strcmp(life->uid, seen->uid) != 0) {
         object_gone(pods, life);
-        life = NULL;
+        life = life_of_name(pods, place, n);
     }
     if (!is_ours(pods, seen, place))
         return;

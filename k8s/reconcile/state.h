@@ -6,8 +6,9 @@
 #include "k8s/reconcile/sentence.h"
 
 #define NONE UINT32_MAX
-#define NODE_NAME 254 /* the longest name of an object, and its end */
-#define SUSPECTS 8u   /* nodes that may be lost, the newest */
+#define LANDED (UINT64_C(60) * 1000000000) /* after which the API server has given up a request */
+#define NODE_NAME 254                      /* the longest name of an object, and its end */
+#define SUSPECTS 8u                        /* nodes that may be lost, the newest */
 
 /* ---- tools.c: maps, chains and times over the indices of a fixed array ------------------------
  */
@@ -66,12 +67,13 @@ enum life_event {
     LIFE_DIED,
     LIFE_DIED_KEEP, /* and its logs are worth keeping */
     LIFE_HOPELESS,
-    LIFE_GONE,    /* the object */
-    LIFE_MISSING, /* it was never there */
-    LIFE_LOST,    /* its node, and its link */
-    LIFE_AGAIN,   /* time to ask again */
-    LIFE_SILENCE, /* time in which its end had to be confirmed is over */
-    LIFE_CLEAN,   /* its object is not kept any longer */
+    LIFE_GONE,       /* the object */
+    LIFE_GONE_MAYBE, /* and a create that was lost may make it anew */
+    LIFE_MISSING,    /* it was never there */
+    LIFE_LOST,       /* its node, and its link */
+    LIFE_AGAIN,      /* time to ask again */
+    LIFE_SILENCE,    /* time in which its end had to be confirmed is over */
+    LIFE_CLEAN,      /* its object is not kept any longer */
     LIFE_EVENTS
 };
 
@@ -85,6 +87,7 @@ struct life {
     uint32_t due_at;       /* in the heap, NONE */
     uint64_t since;        /* it pends */
     uint64_t condemned_at; /* its object was asked to go */
+    uint64_t landing;      /* until then a create of it whose answer was lost may still be done */
     uint64_t asked_at;     /* its create went out; 0: by another process */
     uint64_t deadline;     /* of its notice */
     uint64_t asking;       /* the create in flight, 0: none */
@@ -215,6 +218,7 @@ void life_serve(struct pods *pods, struct life *life); /* its ticket, from now o
 void life_said(struct pods *pods, struct life *life);  /* its word; or nobody asks for it */
 void life_feed(struct pods *pods, struct life *life, enum life_event event);
 void life_due(struct pods *pods, struct life *life);
+void life_gone(struct pods *pods, struct life *life); /* its object */
 void life_name(struct pods *pods, struct life *life, uint32_t n);
 void life_unname(struct pods *pods, struct life *life);
 void life_owe(struct pods *pods, struct life *life, enum owed what);

@@ -160,6 +160,35 @@ static void a_lost_answer_asks_for_the_same_name(void **state)
     stage_close(stage);
 }
 
+/* Its first create may still be done when the pod of the second has gone. */
+static void what_a_lost_create_makes_late_is_deleted(void **state)
+{
+    struct stage *stage = synced();
+    struct pods_action create;
+
+    (void)state;
+    stage_want(stage, 1, 0);
+    create = *stage_did(stage, PODS_DO_CREATE);
+    stage_answer(stage, &create, PODS_UNSURE, "");
+    stage_wait(stage, RK_S);
+    create = *stage_did(stage, PODS_DO_CREATE);
+    assert_string_equal(create.name, "j-worker-0");
+    stage_answer(stage, &create, PODS_OK, "a");
+    stage_show(stage, stage_runs("j-worker-0", "a", 1, 0));
+    stage_gone(stage, "j-worker-0", "a");
+    stage_did(stage, PODS_DO_GONE);
+    stage_feed(stage, (struct pods_event){.kind = PODS_EV_STOP, .policy = PODS_CLEAN_ALL});
+    assert_false(pods_idle(stage->pods));
+    stage_show(stage, stage_pod("j-worker-0", "b", 1, 0));
+    assert_string_equal(stage_did(stage, PODS_DO_DELETE)->uid, "b");
+    stage_answer(stage, stage_did(stage, PODS_DO_DELETE), PODS_OK, "b");
+    stage_gone(stage, "j-worker-0", "b");
+    stage_wait(stage, 60 * RK_S);
+    stage_did_not(stage, PODS_DO_GONE);
+    assert_true(pods_idle(stage->pods));
+    stage_close(stage);
+}
+
 static void a_created_pod_that_is_not_shown_is_asked_for_again(void **state)
 {
     struct stage *stage = synced();
@@ -525,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_pod_that_runs_is_dialled_once),
         cmocka_unit_test(a_name_of_another_gives_the_next_one),
         cmocka_unit_test(a_lost_answer_asks_for_the_same_name),
+        cmocka_unit_test(what_a_lost_create_makes_late_is_deleted),
         cmocka_unit_test(a_created_pod_that_is_not_shown_is_asked_for_again),
         cmocka_unit_test(a_refusal_for_good_names_the_verb),
         cmocka_unit_test(a_quota_costs_one_request_for_each_wait),

@@ -102,6 +102,11 @@ static uint32_t add_object(struct world *w, uint32_t place, uint32_t n, uint32_t
                               .status = "",
                               .end = "",
                               .ended_s = (int64_t)(w->now / RK_S)};
+    /* a server tells of what had the name before first */
+    for (uint32_t id = 1; id < w->objects; id++)
+        if (w->object[id].place == place && w->object[id].n == n &&
+            w->object[id].shown > object->shown)
+            object->shown = w->object[id].shown;
     return w->objects++;
 }
 
