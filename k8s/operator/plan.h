@@ -28,7 +28,8 @@
 #define PLAN_NOTE 1024 /* bytes of a condition's message, and of an Event's note */
 
 struct plan_options {
-    const char *image; /* that brings the agent; NULL: the job's, or the default */
+    const char *image;     /* that brings the agent; NULL: the job's, or one of these: */
+    const char *own_image; /* the operator's; NULL: the default */
     enum render_gang gang;
     const char *coordinator_role; /* a ClusterRole bound to the jobs' account; NULL: nothing is */
     bool only_ours;               /* leaves the jobs that mpi-operator takes to it */

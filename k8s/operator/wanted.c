@@ -22,11 +22,40 @@ json_t *wanted_owner(const struct making *making)
                      "name", making->name, "uid", making->uid);
 }
 
+/* What brings the agent into the pod of a Job that is there. */
+static const char *image_of_job(const json_t *job)
+{
+    const json_t *template = json_object_get(json_object_get(job, "spec"), "template");
+    const json_t *list = json_object_get(json_object_get(template, "spec"), "initContainers");
+    size_t index;
+    json_t *container;
+
+    json_array_foreach(list, index, container)
+    {
+        if (strcmp(condition_text(container, "name"), CONTAINER_NAME) == 0)
+            return json_string_value(json_object_get(container, "image"));
+    }
+    return NULL;
+}
+
+/* An operator's own image changes when it is upgraded.  A job that is there keeps the one it has,
+ * so that its workers never have an agent of another version than its coordinator is. */
+static const char *image_of(const struct making *making)
+{
+    const struct plan_options *options = making->options;
+    const char *kept;
+
+    if (options->image != NULL || options->own_image == NULL || making->job->settings.image != NULL)
+        return options->image;
+    kept = image_of_job(making->seen->job);
+    return kept != NULL ? kept : options->own_image;
+}
+
 static struct render_options options_of(const struct making *making)
 {
     return (struct render_options){
         .namespace = object_namespace(making->seen->mpijob),
-        .image = making->options->image,
+        .image = image_of(making),
         .gang = making->options->gang,
         .job_uid = making->job_uid,
         .mpijob_uid = making->uid,

@@ -38,7 +38,9 @@ static const struct argument arguments[] = {
      0},
     {"--kubeconfig", "FILE", "how to reach the API from outside a pod", argument_text,
      AT(kubeconfig), 0, 0},
-    {"--image", "IMAGE", "that brings the agent into pods (the job's, or that of\nthis version)",
+    {"--image", "IMAGE",
+     "that brings the agent into pods (the job's, else that of\n"
+     "this pod, which $REKNIT_POD_NAME names, or of this\nversion)",
      argument_text, AT(plan.image), 0, 0},
     {"--gang", "NAME",
      "volcano, scheduler-plugins or none: who keeps a job from\n"
@@ -58,8 +60,8 @@ static const struct argument arguments[] = {
      take_yes, AT(leader_elect), 0, 0},
     {"--lock-namespace", "N", "of that Lease (the operator's own)", argument_text,
      AT(lock_namespace), 0, 0},
-    {"--metrics", "ADDRESS:PORT", "serve /metrics and /healthz there (nowhere)", argument_text,
-     AT(metrics), 0, 0},
+    {"--metrics", "ADDRESS:PORT", "serve /metrics, /healthz and /readyz there (nowhere)",
+     argument_text, AT(metrics), 0, 0},
 };
 
 static const struct command operator_command = {
@@ -144,6 +146,8 @@ static int set_up(struct controller *controller, struct rk_why *why)
     if (rc == 0)
         rc = open_notices(controller, why);
     if (rc == 0)
+        rc = image_open(controller, why);
+    if (rc == 0)
         rc = stock_open(controller, why);
     return rc == 0 ? lead_open(controller, why) : rc;
 }
@@ -204,6 +208,7 @@ static void clear_up(struct controller *controller)
 {
     desk_close(controller);
     lead_close(controller);
+    image_close(controller);
     if (controller->notices != NULL)
         notices_close(controller->notices);
     stock_close(controller);

@@ -5,6 +5,7 @@
  *   stock.c     what the cluster has: watches, and which job each object belongs to
  *   desk.c      one job: when it is looked at, what is asked for, what came of it
  *   lead.c      which of several operators acts
+ *   image.c     the image that this operator itself runs from
  *   gauge.c     numbers for Prometheus, and whether we are well
  *
  * One `now` a turn, one thread, no call blocks.  What is decided about a job is decided in
@@ -67,7 +68,11 @@ struct controller {
     struct stock stock[STOCK_KINDS];
     json_t *pods;    /* {"NAMESPACE/JOB": {POD: object}} */
     bool has_groups; /* the cluster has the kind */
-    bool synced;     /* all watches know all */
+    bool synced;     /* all watches know all, and the image for pods is known */
+
+    struct request *asked; /* for our own pod */
+    char *own_image;
+    bool image_known;
 
     void *desks; /* tree of struct desk */
     struct timers timers;
@@ -89,6 +94,8 @@ struct controller {
 
 int stock_open(struct controller *controller, struct rk_why *why);
 void stock_close(struct controller *controller);
+/* The cluster may be known now: something that was missing has come. */
+void stock_settle(struct controller *controller);
 /* What is known of the job of an MPIJob that is there; false: there is no such one. */
 bool stock_look(const struct controller *controller, const char *namespace, const char *name,
                 struct plan_seen *seen);
@@ -112,6 +119,12 @@ int lead_open(struct controller *controller, struct rk_why *why);
 /* Gives the lease back; controller->gone when that is done. */
 void lead_leave(struct controller *controller);
 void lead_close(struct controller *controller);
+
+/* ---- image.c --------------------------------------------------------------------------------- */
+
+/* Finds out the image of our own pod, for jobs that name none; then stock_settle. */
+int image_open(struct controller *controller, struct rk_why *why);
+void image_close(struct controller *controller);
 
 /* ---- gauge.c --------------------------------------------------------------------------------- */
 

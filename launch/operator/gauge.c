@@ -1,5 +1,5 @@
-/* `--metrics`: /metrics for Prometheus, with mpi-operator's names for what is the same, and
- * /healthz; see controller.h.
+/* `--metrics`: /metrics for Prometheus, with mpi-operator's names for what is the same; /healthz,
+ * whether this process turns; /readyz, whether it knows the cluster; see controller.h.
  *
  * A page is a few hundred bytes, which a socket takes at once; whoever asks slower than a second
  * loses the connection to the next.  Never more than one connection is open. */
@@ -47,7 +47,7 @@ static int watch_fd(struct gauge *gauge, int fd)
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-static size_t print_metrics(const struct controller *controller, char *page, size_t size)
+static void print_metrics(const struct controller *controller, char *page, size_t size)
 {
     const struct {
         const char *name, *type, *help;
@@ -67,27 +67,37 @@ static size_t print_metrics(const struct controller *controller, char *page, siz
         used += (size_t)snprintf(
             page + used, size - used, "# HELP %s %s\n# TYPE %s %s\n%s %" PRIu64 "\n", rows[i].name,
             rows[i].help, rows[i].name, rows[i].type, rows[i].name, rows[i].value);
-    return used;
+}
+
+/* Writes the page that is asked for; returns its status. */
+static const char *print_page(const struct controller *controller, const char *request, char *page,
+                              size_t size)
+{
+    const char *code = "404 Not Found";
+
+    if (strncmp(request, "GET /metrics ", 13) == 0) {
+        print_metrics(controller, page, size);
+        return "200 OK";
+    }
+    if (strncmp(request, "GET /healthz ", 13) == 0)
+        code = "200 OK";
+    else if (strncmp(request, "GET /readyz ", 12) == 0)
+        code = controller->synced ? "200 OK" : "503 Service Unavailable";
+    snprintf(page, size, "%s\n", code + 4);
+    return code;
 }
 
 static void answer(const struct controller *controller, struct gauge *gauge)
 {
     char page[PAGE_SIZE] = "";
     char head[160];
-    const char *code = "200 OK";
-    size_t length;
-    ssize_t sent;
+    const char *code = print_page(controller, gauge->request, page, sizeof page);
+    size_t length = strlen(page);
+    ssize_t sent = (ssize_t)snprintf(head, sizeof head,
+                                     "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4\r\n"
+                                     "Content-Length: %zu\r\nConnection: close\r\n\r\n",
+                                     code, length);
 
-    if (strncmp(gauge->request, "GET /metrics ", 13) == 0)
-        length = print_metrics(controller, page, sizeof page);
-    else if (strncmp(gauge->request, "GET /healthz ", 13) == 0)
-        length = (size_t)snprintf(page, sizeof page, "ok\n");
-    else
-        length = (size_t)snprintf(page, sizeof page, "%s\n", code = "404 Not Found");
-    sent = (ssize_t)snprintf(head, sizeof head,
-                             "HTTP/1.1 %s\r\nContent-Type: text/plain; version=0.0.4\r\n"
-                             "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-                             code, length);
     if (send(gauge->peer, head, (size_t)sent, MSG_NOSIGNAL | MSG_MORE) == sent)
         (void)!send(gauge->peer, page, length, MSG_NOSIGNAL); /* who asks sees that it is cut */
     hang_up(gauge);

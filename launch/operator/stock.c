@@ -100,12 +100,24 @@ static void on_delete(void *who, const json_t *old)
         desk_touch(stock->controller, object_namespace(old), job);
 }
 
-static bool all_synced(const struct controller *controller)
+static bool all_known(const struct controller *controller)
 {
+    if (!controller->image_known)
+        return false;
     for (int kind = 0; kind < STOCK_GROUPS; kind++)
         if (!watch_is_synced(controller->stock[kind].watch))
             return false;
     return true;
+}
+
+void stock_settle(struct controller *controller)
+{
+    if (controller->synced || !all_known(controller))
+        return;
+    controller->synced = true;
+    rk_info("the cluster is known: %zu MPIJobs",
+            store_count(watch_store(controller->stock[STOCK_MPIJOBS].watch)));
+    desk_touch_all(controller);
 }
 
 static void on_listed(void *who)
@@ -115,14 +127,9 @@ static void on_listed(void *who)
 
     if (stock->kind == STOCK_GROUPS)
         controller->has_groups = true;
-    if (controller->synced && stock->kind != STOCK_GROUPS)
-        return;
-    if (!controller->synced && all_synced(controller)) {
-        controller->synced = true;
-        rk_info("the cluster is known: %zu MPIJobs",
-                store_count(watch_store(controller->stock[STOCK_MPIJOBS].watch)));
-    }
-    desk_touch_all(controller);
+    if (controller->synced && stock->kind == STOCK_GROUPS)
+        desk_touch_all(controller);
+    stock_settle(controller);
 }
 
 static void on_trouble(void *who, int code, const char *why)

@@ -8,13 +8,16 @@ import socket
 import subprocess
 import tempfile
 import unittest
+import urllib.error
 import urllib.request
+from unittest import mock
 
 import operator_case
 from operator_case import REKNIT, ROOT, OperatorCase, mpijob
 from sim_client import Simulation, wait_for
 
 DEPLOY = os.path.join(ROOT, "k8s", "deploy")
+POD, IMAGE = "reknit-operator-1", "registry:5000/reknit:9"
 ACCOUNT = "system:serviceaccount:reknit-system:reknit-operator"
 PLURALS = {"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
            "Role": "roles", "RoleBinding": "rolebindings", "ServiceAccount": "serviceaccounts",
@@ -94,7 +97,7 @@ class Files(unittest.TestCase):
 
 
 class Rights(OperatorCase):
-    """With the rights of the files, and no others."""
+    """With the rights of the files, and no others, in a pod as the simulation sees it."""
 
     ARGUMENTS = ("--all", "--nodes", 1, "--factor", 20, "--rbac", "--token", "boss",
                  "--token", f"op={ACCOUNT}")
@@ -118,12 +121,20 @@ class Rights(OperatorCase):
         super().setUp()
         self.config = self.sim.kubeconfig(os.path.join(self.folder, "op"), token="op",
                                           namespace="reknit-system")
-        made = operator_case.Operator(self.config, "--metrics", "127.0.0.1:0", lock="reknit-system")
+        self.sim.create("pods", {"metadata": {"name": POD}, "spec": {"containers": [
+            {"name": "mesh", "image": "mesh:1"}, {"name": "operator", "image": IMAGE}]}},
+            "reknit-system")
+        self.addCleanup(self.sim.delete, "pods", POD, "reknit-system")
+        with mock.patch.dict(os.environ, REKNIT_POD_NAME=POD):
+            made = operator_case.Operator(self.config, "--metrics", "127.0.0.1:0",
+                                          lock="reknit-system")
         self.operators.append(made)
         self.operator = made
 
     def test_a_whole_life(self):
         self.run_job("a", cleanPodPolicy="All", ttlSecondsAfterFinished=1)
+        self.assertEqual(IMAGE, self.get("jobs", "a-launcher")["spec"]["template"]["spec"]
+                         ["initContainers"][0]["image"])
         self.suspend("a")
         wait_for(lambda: not self.pods("a"), "no pod")
         spec = self.get("mpijobs", "a")["spec"]
@@ -151,14 +162,29 @@ class Definition(OperatorCase):
             self.sim.create("customresourcedefinitions", item, "")
         self.addCleanup(self.sim.delete, "customresourcedefinitions", "mpijobs.kubeflow.org", "")
 
-    def life(self):
+    def start_with_pages(self):
+        """An operator that has pages for probes; it and their address."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{free.getsockname()[1]}"
         operator = self.start_operator("--leader-elect", "no", "--metrics", address)
+        return operator, f"http://{address}"
+
+    @staticmethod
+    def page(address):
+        """(status, text) of a page; (0, "") while there is none."""
+        try:
+            with urllib.request.urlopen(address, timeout=10) as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as answer:
+            return answer.code, answer.read().decode()
+        except urllib.error.URLError:
+            return 0, ""
+
+    def life(self):
+        operator, address = self.start_with_pages()
         self.run_job("a")
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
-            text = page.read().decode()
+        text = self.page(f"{address}/metrics")[1]
         self.assertIn("mpi_operator_is_leader 1\n", text)
         self.assertIn("mpi_operator_jobs_created_total 1\n", text)
         before = len(self.sim.requests(verb="patch", resource="mpijobs"))
@@ -190,6 +216,16 @@ class Definition(OperatorCase):
         self.assertEqual("OpenMPI", made["spec"]["mpiImplementation"])
         self.delete("mpijobs", "x")
         self.life()
+
+    def test_ready_when_the_kind_is_there(self):
+        operator, address = self.start_with_pages()
+        wait_for(lambda: self.page(f"{address}/healthz") == (200, "OK\n"), "the process is well")
+        self.assertEqual(503, self.page(f"{address}/readyz")[0])
+        self.assertEqual(404, self.page(f"{address}/else")[0])
+        self.install(*files("crd"))
+        wait_for(lambda: self.page(f"{address}/readyz") == (200, "OK\n"), "it is ready", 90)
+        self.operators.remove(operator)
+        self.assertEqual(0, operator.stop())
 
     def test_theirs(self):
         path = os.path.join(os.environ.get("MANIFESTS", ""), "crd-kubeflow.org_mpijobs.yaml")

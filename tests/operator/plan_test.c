@@ -61,6 +61,52 @@ static void test_the_mpijob_owns_all(void **state)
     assert_true(json_is_true(json_object_get(owner, "controller")));
 }
 
+static const char *image_of_coordinator(const struct stage *stage)
+{
+    const json_t *list = stage_get(stage->seen.job, "spec.template.spec.initContainers");
+
+    return json_string_value(json_object_get(json_array_get(list, 0), "image"));
+}
+
+static bool workers_get(const struct stage *stage, const char *image)
+{
+    const json_t *data = json_object_get(stage->seen.config, "data");
+    json_t *job =
+        json_loads(json_string_value(json_object_get(data, "mpijob.json")), JSON_DECODE_ANY, NULL);
+    const json_t *annotations = stage_get(job, "metadata.annotations");
+    const char *text = json_string_value(json_object_get(annotations, "reknit.dev/image"));
+    bool is_same = text != NULL && strcmp(text, image) == 0;
+
+    json_decref(job);
+    return is_same;
+}
+
+static void test_the_operators_own_image(void **state)
+{
+    struct stage *stage = *state;
+
+    stage->options.own_image = "own:1";
+    stage_settle(stage);
+    assert_string_equal(image_of_coordinator(stage), "own:1");
+    assert_true(workers_get(stage, "own:1"));
+    stage->options.own_image = "own:2"; /* it was upgraded, and this job runs */
+    stage_settle(stage);
+    assert_string_equal(image_of_coordinator(stage), "own:1");
+    assert_true(workers_get(stage, "own:1"));
+}
+
+static void test_an_image_that_is_named(void **state)
+{
+    struct stage *stage = *state;
+
+    stage->options.own_image = "own:1";
+    stage_set(stage->seen.mpijob, "metadata.annotations",
+              json_pack("{s:s}", "reknit.dev/image", "job:1"));
+    stage_settle(stage);
+    assert_string_equal(image_of_coordinator(stage), "job:1");
+    assert_true(workers_get(stage, "job:1"));
+}
+
 static void test_the_time_to_live_is_not_the_jobs(void **state)
 {
     struct stage *stage = *state;
@@ -280,6 +326,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_all_objects_at_once),
         TEST(test_the_mpijob_owns_all),
+        TEST(test_the_operators_own_image),
+        TEST(test_an_image_that_is_named),
         TEST(test_the_time_to_live_is_not_the_jobs),
         TEST(test_suspended_from_the_start),
         TEST(test_workers_go_after_the_coordinator),
