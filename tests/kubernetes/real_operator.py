@@ -19,6 +19,21 @@ BUILD = os.path.realpath(os.environ.get("REKNIT_BUILD", os.path.join(ROOT, "buil
 REKNIT = os.path.join(BUILD, "bin", "reknit")
 CRD = os.path.join(ROOT, "k8s", "deploy", "crd", "mpijobs.yaml")
 NAME = "mpijobs.kubeflow.org"
+GANGS = {"volcano": ("scheduling.volcano.sh", "v1beta1"),
+         "scheduler-plugins": ("scheduling.x-k8s.io", "v1alpha1")}
+
+
+def group_definition(group, version):
+    """A PodGroup kind that takes anything: the operator's side of it is what is looked at."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"podgroups.{group}", "annotations": {
+                "api-approved.kubernetes.io": "unapproved, a test's own"}},
+            "spec": {"group": group, "scope": "Namespaced",
+                     "names": {"kind": "PodGroup", "listKind": "PodGroupList",
+                               "plural": "podgroups", "singular": "podgroup"},
+                     "versions": [{"name": version, "served": True, "storage": True,
+                                   "schema": {"openAPIV3Schema": schema}}]}}
 
 
 def mpijob(**policy):
@@ -44,13 +59,13 @@ class RealOperator(ApiTest):
             self.addCleanup(self.api.kubectl, "delete", "crd", NAME)
         self.api.kubectl("wait", "--for=condition=Established", f"crd/{NAME}", "--timeout=60s")
 
-    def start(self):
+    def start(self, *more):
         """The operator, for this test's namespace."""
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115, it lives as long as the test
         process = subprocess.Popen(
             [REKNIT, "operator", "--kubeconfig", self.api.kubeconfig, "--namespace",
-             self.namespace, "--lock-namespace", self.namespace, "--coordinator-role", "view"],
-            stderr=log)
+             self.namespace, "--lock-namespace", self.namespace, "--coordinator-role", "view",
+             *more], stderr=log)
 
         def stop():
             process.terminate()
@@ -149,6 +164,42 @@ class RealOperator(ApiTest):
         self.kubectl("delete", "mpijob", "a")
         for kind in ("jobs", "services", "configmaps", "secrets", "pods"):
             wait_for(lambda k=kind: not self.names(k), lambda k=kind: f"{k} are left", 60)
+
+    def gang(self, name):
+        """A life with a PodGroup, which its scheduler would wait for; its spec and the pods."""
+        kind = f"podgroups.{GANGS[name][0]}"
+        self.api.create(group_definition(*GANGS[name]))
+        self.addCleanup(self.api.kubectl, "delete", "crd", kind)
+        self.api.kubectl("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=60s")
+        self.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reknit"}})
+        self.create(mpijob(cleanPodPolicy="Running", schedulingPolicy={
+            "queue": "night", "scheduleTimeoutSeconds": 30}))
+        self.start("--gang", name)
+        group = self.wait_get(lambda g: True, "a PodGroup", kind, "a")
+        owner, = group["metadata"]["ownerReferences"]
+        self.assertEqual(("MPIJob", self.get("mpijob", "a")["metadata"]["uid"]),
+                         (owner["kind"], owner["uid"]))
+        wait_for(lambda: {"a-worker-0", "a-worker-1"} <= set(self.names("pods")),
+                 lambda: f"no workers for the gang: {self.names('pods')}", 60)
+        pods = [self.get("pod", pod) for pod in ("a-worker-0", "a-worker-1", self.launcher())]
+        self.tell(pods[2]["metadata"]["name"], phase="Succeeded")
+        self.condition("Succeeded")
+        wait_for(lambda: self.get(kind, "a") is None, lambda: "the PodGroup is left", 60)
+        return group["spec"], pods
+
+    def test_gang_of_volcano(self):
+        spec, pods = self.gang("volcano")
+        self.assertEqual({"minMember": 3, "queue": "night"}, spec)
+        for pod in pods:
+            self.assertEqual("volcano", pod["spec"]["schedulerName"])
+            self.assertEqual("a", pod["metadata"]["annotations"]["scheduling.k8s.io/group-name"])
+
+    def test_gang_of_scheduler_plugins(self):
+        spec, pods = self.gang("scheduler-plugins")
+        self.assertEqual({"minMember": 3, "scheduleTimeoutSeconds": 30}, spec)
+        for pod in pods:
+            self.assertEqual("scheduler-plugins-scheduler", pod["spec"]["schedulerName"])
+            self.assertEqual("a", pod["metadata"]["labels"]["scheduling.x-k8s.io/pod-group"])
 
     def test_not_valid(self):
         given = mpijob()
