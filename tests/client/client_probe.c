@@ -177,17 +177,18 @@ static void do_watch(struct probe_task *task, const json_t *command)
     probe_check(task, watch_open(task->probe->api, &spec, &task->watch, &why), &why);
 }
 
-/* Prints what the watch `of` holds. */
+/* Prints what the watch `of` holds, with "whole" the objects themselves. */
 static void do_store(struct probe_task *task, const json_t *command)
 {
     const struct probe_task *other = probe_find(task->probe, probe_number(command, "of"));
+    bool whole = json_is_true(json_object_get(command, "whole"));
     struct store_walk walk = {0};
     json_t *items = json_array();
     const json_t *object;
 
     if (other != NULL && other->watch != NULL)
         while ((object = store_next(watch_store(other->watch), &walk)) != NULL)
-            json_array_append_new(items, summary(object));
+            json_array_append_new(items, whole ? json_deep_copy(object) : summary(object));
     probe_say(task, "store",
               json_pack("{s:o, s:s}", "items", items, "version",
                         other != NULL && other->watch != NULL ? watch_version(other->watch) : ""));

@@ -9,7 +9,6 @@ has been done once and been acknowledged, and what a watch holds equals the serv
 its seed, which repeats the choices (not the timing).
 """
 import argparse
-import collections
 import os
 import random
 import shutil
@@ -18,15 +17,13 @@ import tempfile
 import time
 
 import probe as harness
-from probe import config_map
+from soak_work import Work
 
-WHERE = {"version": "v1", "namespace": "default", "plural": "configmaps"}
 LAP = 3.0  # seconds between two checks
-DEADLINE_MS = 120_000
 
 
 class Soak:
-    """The server, the client, and a model of what there must be."""
+    """The server, the client, and what is done to both."""
 
     def __init__(self, seed, folder):
         self.random = random.Random(seed)
@@ -35,17 +32,15 @@ class Soak:
         self.sim = harness.Simulation("--no-service-accounts", "--bookmark-seconds", "1",
                                       "--token", "t0", token="t0")
         self.sim.delete("configmaps", "kube-root-ca.crt")
-        self.owner = self.sim.create("pods", harness.sim_client.pod("owner"))["metadata"]["uid"]
+        owner = self.sim.create("pods", harness.sim_client.pod("owner"))["metadata"]["uid"]
         self.write_token("t0")
         config = harness.write_kubeconfig(os.path.join(folder, "config"), self.sim.url, {},
                                           {"tokenFile": "token"})
         self.client = harness.Probe(kubeconfig=config, seed=seed, rate=200, burst=200)
         self.watch = self.client.watch(page=7, least_s=1, most_s=3)
-        self.serial = 0
-        self.model = {}     # name: {"uid":, "keys": set()}
-        self.running = {}   # id: (kind, name, key)
-        self.busy = set()   # names that are created or deleted just now
-        self.counts = collections.Counter()
+        self.work = Work(self.random, [self.client], "default",
+                         {"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": owner})
+        self.counts = self.work.counts
 
     def write_token(self, token):
         """The token's file, swapped as a kubelet does."""
@@ -53,62 +48,6 @@ class Soak:
         with open(path + ".new", "w", encoding="utf-8") as f:
             f.write(token)
         os.rename(path + ".new", path)
-
-    # what is asked of the client
-
-    def create(self):
-        """A new object."""
-        self.serial += 1
-        name = f"m{self.serial}"
-        body = config_map(name)
-        body["metadata"]["ownerReferences"] = [
-            {"apiVersion": "v1", "kind": "Pod", "name": "owner", "uid": self.owner}]
-        body["data"]["text"] = "x" * self.random.choice((1, 100, 3000, 20000))
-        number = self.client.start("create", **WHERE, object=body, owner=self.owner,
-                                   deadline_ms=DEADLINE_MS)
-        self.running[number] = ("create", name, None)
-        self.busy.add(name)
-
-    def edit(self):
-        """A key of its own in an object; several edits may meet in one."""
-        names = [name for name in self.model if name not in self.busy]
-        if not names:
-            return
-        self.serial += 1
-        name, key = self.random.choice(names), f"k{self.serial}"
-        number = self.client.start("edit", **WHERE, name=name, merge={"data": {key: "1"}},
-                                   deadline_ms=DEADLINE_MS)
-        self.running[number] = ("edit", name, key)
-
-    def delete(self):
-        """Deletes an object that nothing else is done to."""
-        used = {name for _, name, _ in self.running.values()}
-        names = [name for name in self.model if name not in used]
-        if not names:
-            return
-        name = self.random.choice(names)
-        number = self.client.start("delete", **WHERE, name=name, uid=self.model[name]["uid"],
-                                   deadline_ms=DEADLINE_MS)
-        self.running[number] = ("delete", name, None)
-        self.busy.add(name)
-
-    def settle(self, line):
-        """Takes an answer into the model."""
-        if line["event"] in ("refused", "unknown"):
-            raise AssertionError(f"the probe refused {line}")
-        if line["event"] != "done" or line["id"] not in self.running:
-            return
-        kind, name, key = self.running.pop(line["id"])
-        if line["rc"] != 0:
-            raise AssertionError(f"{kind} of {name} failed: {line}")
-        self.counts[kind] += 1
-        self.busy.discard(name)
-        if kind == "create":
-            self.model[name] = {"uid": line["body"]["metadata"]["uid"], "keys": set()}
-        elif kind == "edit":
-            self.model[name]["keys"].add(key)
-        else:
-            del self.model[name]
 
     # what is done to the server
 
@@ -153,59 +92,29 @@ class Soak:
 
     # the test
 
-    def take_lines(self, wait):
-        """Takes what the probe has said, for so many seconds."""
-        end = time.monotonic() + wait
-        while time.monotonic() < end:
-            if self.client.lines.empty():
-                time.sleep(0.002)
-                continue
-            line = self.client.next()
-            self.client.seen.clear()
-            self.settle(line)
-
     def lap(self):
         """Trouble for a while, then quiet and a check."""
         self.sim.control("slow", piece=self.random.choice((0, 0, 0, 1000, 5000)))
         end = time.monotonic() + LAP
         while time.monotonic() < end:
-            if len(self.running) < 40:
-                self.write_something()
+            if len(self.work.running) < 40:
+                self.work.write_something()
             if self.random.random() < 0.12:
                 self.harm()
-            self.take_lines(self.random.uniform(0, 0.03))
+            self.work.take_lines(self.random.uniform(0, 0.03))
         self.sim.control("faults_clear")
-        self.finish_writes()
+        self.work.finish()
         self.sim.control("slow", piece=0)
         self.check()
         for _ in range(30):  # no list comes after these, which would mend what a stream missed
-            self.write_something()
-        self.finish_writes()
+            self.work.write_something()
+        self.work.finish()
         self.check()
-
-    def write_something(self):
-        """One write."""
-        self.random.choices((self.create, self.edit, self.delete), (3, 6, 2))[0]()
-
-    def finish_writes(self):
-        """Until all have been acknowledged."""
-        end = time.monotonic() + DEADLINE_MS / 1000
-        while self.running:
-            if time.monotonic() > end:
-                raise AssertionError(f"never done: {self.running}")
-            self.take_lines(0.05)
 
     def check(self):
         """The server has what was asked for, and the watch what the server has."""
         items = self.sim.list("configmaps")["items"]
-        there = {item["metadata"]["name"]: {
-            "uid": item["metadata"]["uid"],
-            "keys": set(item["data"]) - {"text"}} for item in items}
-        if there != self.model:
-            wrong = {name: (there.get(name), self.model.get(name))
-                     for name in set(there) | set(self.model)
-                     if there.get(name) != self.model.get(name)}
-            raise AssertionError(f"lost or doubled (server, asked for): {wrong}")
+        self.work.check(items)
         listed = {"default/" + item["metadata"]["name"]: (
             item["metadata"]["uid"], item["metadata"]["resourceVersion"]) for item in items}
         end = time.monotonic() + harness.DEADLINE
