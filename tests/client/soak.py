@@ -97,7 +97,7 @@ class Soak:
         self.sim.control("slow", piece=self.random.choice((0, 0, 0, 1000, 5000)))
         end = time.monotonic() + LAP
         while time.monotonic() < end:
-            if len(self.work.running) < 40:
+            if self.work.idle():
                 self.work.write_something()
             if self.random.random() < 0.12:
                 self.harm()

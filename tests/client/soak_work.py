@@ -7,7 +7,9 @@ import time
 from probe import config_map
 
 DEADLINE_MS = 120_000
+FINISH = 2 * DEADLINE_MS / 1000  # seconds; some are asked for once more
 SIZES = (1, 100, 3000, 20000)  # of texts in objects
+MOST = 40  # actions of one client at a time
 ENOUGH = 200  # objects; with more of them, more are deleted than are made
 
 Action = collections.namedtuple("Action", "kind name key command")
@@ -37,7 +39,12 @@ class Work:
     def ask(self, kind, target, key=None, **command):
         """Gives an action on an object to one of the clients."""
         action = Action(kind, target, key, {**self.where, "deadline_ms": DEADLINE_MS, **command})
-        self.start(self.random.choice(self.clients), action)
+        self.start(self.random.choice(self.idle() or self.clients), action)
+
+    def idle(self):
+        """The clients that may be asked for more."""
+        load = collections.Counter(client for client, _ in self.running)
+        return [client for client in self.clients if load[client] < MOST]
 
     def start(self, client, action):
         """Gives an action to this client."""
@@ -123,7 +130,7 @@ class Work:
 
     def finish(self):
         """Until all have been acknowledged."""
-        end = time.monotonic() + DEADLINE_MS / 1000
+        end = time.monotonic() + FINISH
         while self.running:
             if time.monotonic() > end:
                 raise AssertionError(f"never done: {list(self.running.values())}")

@@ -93,6 +93,7 @@ class ApiServer(Kubectl):
         self.logs = self.path("logs")
         super().__init__(os.path.join(binaries, "bin", "kubectl"), self.path("admin.kubeconfig"))
         self.pki = None
+        self.store = None  # etcd's address
         self.daemons = {}
 
     def __enter__(self):
@@ -121,9 +122,9 @@ class ApiServer(Kubectl):
         tokens = self.pki.write_tokens(self.nodes)
         for name in (*IDENTITIES, *self.nodes):
             self.write_kubeconfig(name, self.pki.tokens[name])
-        store = f"http://{LOOPBACK}:{free_port()}"
-        self.run("etcd", self.store_options(store))
-        self.run("kube-apiserver", self.server_options(store, tokens))
+        self.store = f"http://{LOOPBACK}:{free_port()}"
+        self.run("etcd", self.store_options(self.store))
+        self.run("kube-apiserver", self.server_options(self.store, tokens))
         self.wait_ready()
         if self.controllers:
             self.run("kube-controller-manager", self.controller_options())

@@ -1,0 +1,93 @@
+"""What an etcd has done, by its own account: the independent witness of a test.
+
+    with Journal("http://127.0.0.1:2379", "/registry/configmaps/default/") as journal:
+        journal.compact()
+        journal.tallies["name"]  # Counter(create=1, edit=3, delete=1)
+"""
+import base64
+import collections
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import urllib.parse
+
+DEADLINE = 30
+
+
+def encode(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+class Journal:
+    """Counts what happens to each key under a prefix, from now on."""
+
+    def __init__(self, url, prefix):
+        self.address = urllib.parse.urlsplit(url)
+        self.prefix = prefix
+        self.tallies = collections.defaultdict(collections.Counter)
+        self.lock = threading.Lock()  # of the tallies
+        self.compacted = None  # up to this revision
+        self.end = None  # why it counts no more
+        self.stream = self.connect(None)
+        self.answer = self.post(self.stream, "watch", {"create_request": {
+            "key": encode(prefix), "range_end": encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}})
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.stream.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join(DEADLINE)
+        self.stream.close()
+
+    def connect(self, timeout=DEADLINE):
+        return http.client.HTTPConnection(self.address.hostname, self.address.port, timeout=timeout)
+
+    @staticmethod
+    def post(connection, call, body):
+        connection.request("POST", f"/v3/{call}", json.dumps(body))
+        return connection.getresponse()
+
+    def ask(self, call, **body):
+        """One call of etcd's JSON gateway; what it answers."""
+        connection = self.connect()
+        with contextlib.closing(connection):
+            answer = self.post(connection, call, body)
+            text = answer.read()
+        if answer.status != 200:
+            raise AssertionError(f"etcd refuses {call}: {text}")
+        return json.loads(text)
+
+    def follow(self):
+        try:
+            for line in self.answer:
+                self.take(json.loads(line)["result"])
+            self.end = "its stream has ended"
+        except (OSError, ValueError, KeyError, AttributeError, http.client.HTTPException) as why:
+            self.end = repr(why)
+
+    def take(self, result):
+        if result.get("canceled"):
+            raise ValueError(f"etcd has ended the watch: {result}")
+        for event in result.get("events", ()):
+            name = base64.b64decode(event["kv"]["key"]).decode().removeprefix(self.prefix)
+            kind = "create" if event["kv"].get("version") == "1" else "edit"
+            with self.lock:
+                self.tallies[name]["delete" if event.get("type") == "DELETE" else kind] += 1
+
+    def agrees(self, tallies):
+        """Whether so much, and no more, was done until now."""
+        with self.lock:
+            return self.tallies == tallies
+
+    def compact(self):
+        """Forgets all but the present state."""
+        now = self.ask("kv/range", key=encode(self.prefix))["header"]["revision"]
+        if now != self.compacted:
+            self.ask("kv/compaction", revision=now)
+        self.compacted = now
