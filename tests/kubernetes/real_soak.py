@@ -49,8 +49,10 @@ GLANCE = 0.7      # seconds between two looks at what a watch holds in the midst
 SHARE = 0.12      # of the requests through the proxy go wrong
 REMEMBERED = 15   # seconds that a server believes a token which is not valid any more
 REPORT = 60       # seconds between two lines about how it goes
-# EACCES, ETIMEDOUT, EUNAVAILABLE: the client gave up, so that the reconciler would ask again.
-AGAIN = (-9, -10, -14)
+# RK_ETIMEDOUT, RK_EUNAVAILABLE: the client gave up, and the reconciler would ask again.
+AGAIN = (-10, -14)
+# RK_EACCES as well: until it knows its accounts, a server that starts refuses valid tokens.
+AGAIN_AT_START = (*AGAIN, -9)
 # How the server is started again: watches from its memory or from etcd, few requests at a time.
 FEW = ["--enable-priority-and-fairness=false", "--max-requests-inflight=3",
        "--max-mutating-requests-inflight=2"]
@@ -360,6 +362,7 @@ class Soak:
     def lap(self, name):
         """Trouble for a while, then quiet and two checks."""
         self.counts[name] += 1
+        self.work.again = AGAIN_AT_START if "kill" in name else AGAIN
         self.proxy.share = SHARE
         self.HARMS[name][0](self)
         end = time.monotonic() + LAP

@@ -68,6 +68,7 @@ def inside(given):
     with Cluster(given.binaries) as cluster:
         say(f"node ready after {time.monotonic() - started:.1f} s")
         cluster_test.SERVER = cluster_test.CLUSTER = cluster
+        cluster_test.BINARIES = given.binaries
         import_base(cluster, given)
         counts = run_tests("real", given.pattern)
         memory = {name: f"{size >> 20} MiB" for name, size in cluster.memory().items()}
