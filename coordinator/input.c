@@ -163,6 +163,8 @@ static void take_rank_exited(struct coordinator *c, struct worker_info *worker,
     }
     keep_last_words(c, worker, exited);
     worker->rank[exited->slot].pid = 0;
+    if (exited->left) /* it may have come further than the last heartbeat knew */
+        rate_take(c, exited->position);
     event.rank_exited.slot = exited->slot;
     event.rank_exited.exit_code = exited->exit_code;
     event.rank_exited.signal = exited->signal;
