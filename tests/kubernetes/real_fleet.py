@@ -1,6 +1,6 @@
 """Hundreds of worker pods on a real API server, their kubelets and agents simulated.
 
-REKNIT_FLEET says how many (400).  Nothing binds the pods to nodes: this test itself says that they
+REKNIT_FLEET says how many (100).  Nothing binds the pods to nodes: this test itself says that they
 run, through their status, and fleet_parts.py plays their agents.
 """
 import http.client
@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "fleet"))
 import fleet_parts  # noqa: E402  pylint: disable=wrong-import-position
 
-WORKERS = int(os.environ.get("REKNIT_FLEET", "400"))
+WORKERS = int(os.environ.get("REKNIT_FLEET", "100"))
 LOSSES = 12
 MEMORY = 64 << 20
 
