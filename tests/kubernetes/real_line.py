@@ -18,6 +18,7 @@ from process import wait_for
 from real_pods import AGENT, PLURALS, REKNIT, ROOT, import_agent
 
 NAME = "localhost/mpi-pi:1"
+PROGRAM = "/home/mpiuser/pi-openmpi"
 DOCKERFILE = f"""FROM {cluster_test.IMAGE}
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev openmpi-bin \\
     libopenmpi-dev mpich libmpich-dev && rm -rf /var/lib/apt/lists/*
@@ -75,25 +76,30 @@ CONTAINER = {"runAsUser": 1000, "allowPrivilegeEscalation": False,
              "capabilities": {"drop": ["ALL"]}}
 
 
+def import_pi(test):
+    """Makes the image of the user's own programs, once for all tests, and gives it to the nodes."""
+    context = os.path.join(test.cluster.folder, "mpi-pi")
+    if os.path.exists(context):
+        return
+    os.makedirs(context)
+    with open(os.path.join(context, "Dockerfile"), "w", encoding="utf-8") as out:
+        out.write(DOCKERFILE)
+    shutil.copy2(os.path.join(ROOT, "tests", "programs", "estimate.c"),
+                 os.path.join(context, "pi.c"))
+    archive = image.build(test.cluster.folder, NAME, context, bases=[cluster_test.ARCHIVE])
+    os.symlink(archive, os.path.join(context, "image.tar"))
+    test.cluster.image_import(archive)
+
+
 class RealLine(NodeTest):
     """A user's own mpirun line."""
 
-    archive = None
     has_next = False
 
     def setUp(self):
         super().setUp()
         import_agent(self)
-        if not RealLine.archive:
-            context = os.path.join(self.cluster.folder, "mpi-pi")
-            os.makedirs(context)
-            with open(os.path.join(context, "Dockerfile"), "w", encoding="utf-8") as out:
-                out.write(DOCKERFILE)
-            shutil.copy2(os.path.join(ROOT, "tests", "programs", "estimate.c"),
-                         os.path.join(context, "pi.c"))
-            RealLine.archive = image.build(self.cluster.folder, NAME, context,
-                                           bases=[cluster_test.ARCHIVE])
-            self.cluster.image_import(RealLine.archive)
+        import_pi(self)
 
     def provide_next(self):
         """The image NEXT: the same programs, and the next Debian's implementations of MPI."""
@@ -102,7 +108,8 @@ class RealLine(NodeTest):
         if RealLine.has_next:
             return
         files = {name: os.path.join(self.cluster.folder, "programs", name) for name in PROGRAMS}
-        image.extract(RealLine.archive, os.path.join(self.cluster.folder, "programs"), *PROGRAMS)
+        archive = os.path.join(self.cluster.folder, "mpi-pi", "image.tar")
+        image.extract(archive, os.path.join(self.cluster.folder, "programs"), *PROGRAMS)
         top = image.layer(self.cluster.path("programs.tar"), files)
         self.cluster.image_import(image.write(
             self.cluster.path("next.tar"), NEXT, [cluster_test.NEXT, top],
