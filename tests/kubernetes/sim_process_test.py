@@ -124,11 +124,12 @@ class Processes(Case):
             self.assertEqual(word + "\n", log)
 
     def test_grace(self):
-        self.create("pods", shell("polite", "trap 'exit 5' TERM; while :; do sleep 0.02; done"))
-        self.create("pods", shell("deaf", "trap '' TERM; while :; do sleep 0.02; done",
+        self.create("pods", shell("polite", "trap 'exit 5' TERM; echo set; while :; do sleep 0.02; done"))
+        self.create("pods", shell("deaf", "trap '' TERM; echo set; while :; do sleep 0.02; done",
                                   {"terminationGracePeriodSeconds": 5}))
         for name, code in (("polite", 5), ("deaf", 137)):
             self.running(name)
+            wait_for(lambda n=name: self.log(n) == "set\n", "its trap is set")
             pids = self.processes(name)
             version = self.version("pods")
             with self.watch("pods", resourceVersion=version) as watch:
