@@ -124,8 +124,9 @@ class Processes(Case):
             self.assertEqual(word + "\n", log)
 
     def test_grace(self):
-        self.create("pods", shell("polite", "trap 'exit 5' TERM; echo set; while :; do sleep 0.02; done"))
-        self.create("pods", shell("deaf", "trap '' TERM; echo set; while :; do sleep 0.02; done",
+        wait = "echo set; while :; do sleep 0.02; done"
+        self.create("pods", shell("polite", f"trap 'exit 5' TERM; {wait}"))
+        self.create("pods", shell("deaf", f"trap '' TERM; {wait}",
                                   {"terminationGracePeriodSeconds": 5}))
         for name, code in (("polite", 5), ("deaf", 137)):
             self.running(name)
