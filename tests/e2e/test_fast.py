@@ -2,6 +2,7 @@
 tree; the same world repeats its bits; what was summed how is told everywhere."""
 import json
 import re
+import signal
 import unittest
 
 from reknit_test import JobTest, chargpt, kill, program, ranks_of
@@ -21,7 +22,7 @@ class Fast(JobTest):
         return lines[0][1]
 
     def lose(self, hosts, memory):
-        job = self.sumcheck(3, 250, 10000, "--virtual-hosts", str(hosts), memory=memory)
+        job = self.sumcheck(3, 1000000, 10000, "--virtual-hosts", str(hosts), memory=memory)
         status = job.wait_whole(3, 3)
         self.assertEqual(status["reduction"], "fast")
         for rank in (1, 0, 2):
@@ -30,7 +31,8 @@ class Fast(JobTest):
             status = job.wait_whole(3, status["step"] + 3)
             self.assertEqual({r: ranks_of(status)[r]["pid"] for r in ranks if r != rank},
                              {r: ranks[r]["pid"] for r in ranks if r != rank})
-        job.finishes()
+        kill(job.process.pid, number=signal.SIGTERM)  # it has no end of its own
+        job.finishes(143)
         job.recovered_in_place(3)
         self.assertEqual(job.events("job_started")[0]["reduction"], "fast")
         self.seen(job, 3)
