@@ -176,6 +176,7 @@ void shell_fill_options(struct shell *shell)
         .silence = SILENCES * heartbeat_of(settings->max_workers),
         .orphan = ORPHAN,
         .launch_timeout = LAUNCH_TIMEOUT,
+        .program = shell->own.program, /* NULL: no worker is in this pod */
     };
 }
 
