@@ -49,6 +49,7 @@ struct watch {
     char *going_on; /* continue; NULL: the first page */
     bool synced;
     bool consistent;   /* list without a version, whatever it costs the server */
+    bool whole;        /* list without pages: the server forgot the last ones on the way */
     uint32_t restarts; /* of the list, at once, since one was finished */
     uint32_t ahead;    /* refusals for a version that the server has not reached */
     struct splitter splitter;
@@ -189,7 +190,7 @@ static void end_list(struct watch *watch, const char *version)
     hold(&watch->version, version);
     forget_page(watch);
     watch->synced = true;
-    watch->consistent = false;
+    watch->consistent = watch->whole = false;
     watch->restarts = watch->ahead = 0;
     if (!watch->closed && watch->spec.events.end_relist != NULL)
         watch->spec.events.end_relist(watch->spec.who);
@@ -258,9 +259,12 @@ static void on_list_failed(struct watch *watch, const struct response *response)
 
     if (response->code == 410 || ahead) {
         watch->consistent = true;
+        watch->whole = watch->going_on != NULL;
         restart_list(watch, response);
-    } else if (response->rc == RK_EFULL && watch->page > 1) {
-        watch->page /= 2;
+    } else if (response->rc == RK_EFULL && (watch->page > 1 || watch->whole)) {
+        if (!watch->whole)
+            watch->page /= 2;
+        watch->whole = false;
         forget_page(watch);
         start_list(watch);
     } else {
@@ -314,7 +318,8 @@ static void start_list(struct watch *watch)
     char number[16];
 
     snprintf(number, sizeof number, "%u", watch->page);
-    api_query(&spec.path, "limit", number);
+    if (!watch->whole)
+        api_query(&spec.path, "limit", number);
     /* A continue token carries its version; the server refuses both.  Without NotOlderThan a list
      * in pages is of exactly that version, and shows nothing that is newer. */
     if (watch->going_on != NULL) {

@@ -1,8 +1,9 @@
 /* A watch: what the server has of one kind, listed once and then followed, in a store.
  *
- * LIST in pages, WATCH from the list's version, again from the last version seen when a stream
- * ends, and LIST again when the server no longer knows that version.  It never gives up: what goes
- * wrong is told by `trouble` and tried again after 0.8 to 30 s.
+ * LIST in pages, in one piece when the server forgot them before the last, WATCH from the list's
+ * version, again from the last version seen when a stream ends, and LIST again when the server no
+ * longer knows that version.  It never gives up: what goes wrong is told by `trouble` and tried
+ * again after 0.8 to 30 s.
  *
  * Units: ns.  Errors: see `trouble`.
  * Ownership: objects that callbacks get are borrowed (json_incref to keep one; nobody changes one).

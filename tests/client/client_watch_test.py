@@ -111,6 +111,14 @@ class Watches(harness.ClientTest):
         self.assertEqual(len(self.client.events(watch, "upsert")), 5)  # each once
         self.agree(self.client, watch, self.sim)
 
+    def test_continue_that_always_expires(self):
+        self.sim.control("config", continue_seconds=0)
+        watch = self.client.start("watch", path=MAPS, page=2, **harness.FAST)
+        self.client.until(watch, "end_relist")
+        self.assertEqual(len(self.client.events(watch, "upsert")), 5)
+        self.assertEqual(self.client.events(watch, "trouble"), [])
+        self.agree(self.client, watch, self.sim)
+
     def test_half_open_connection(self):
         watch = self.follow(least_s=1, most_s=1)
         self.sim.control("stall", on=True)
