@@ -55,6 +55,12 @@ class ApiTest(unittest.TestCase):
     def create(self, *objects):
         self.api.create(list(objects), "-n", self.namespace)
 
+    def wait_defined(self, name):
+        """Waits until a kind is served.  kubectl's own wait fails while there is no status."""
+        self.wait_get(lambda d: any((c["type"], c["status"]) == ("Established", "True")
+                                    for c in d.get("status", {}).get("conditions") or ()),
+                      f"the kind {name} is served", "crd", name)
+
     def wait_get(self, condition, what, *arguments, deadline=60):
         """Gets an object until condition(object) holds; the object."""
         seen = []

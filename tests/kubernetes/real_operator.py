@@ -57,7 +57,7 @@ class RealOperator(ApiTest):
         if self.api.get("crd", NAME) is None:
             self.api.kubectl("create", "--validate=false", "-f", CRD)
             self.addCleanup(self.api.kubectl, "delete", "crd", NAME)
-        self.api.kubectl("wait", "--for=condition=Established", f"crd/{NAME}", "--timeout=60s")
+        self.wait_defined(NAME)
 
     def start(self, *more):
         """The operator, for this test's namespace."""
@@ -170,7 +170,7 @@ class RealOperator(ApiTest):
         kind = f"podgroups.{GANGS[name][0]}"
         self.api.create(group_definition(*GANGS[name]))
         self.addCleanup(self.api.kubectl, "delete", "crd", kind)
-        self.api.kubectl("wait", "--for=condition=Established", f"crd/{kind}", "--timeout=60s")
+        self.wait_defined(kind)
         self.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "reknit"}})
         self.create(mpijob(cleanPodPolicy="Running", schedulingPolicy={
             "queue": "night", "scheduleTimeoutSeconds": 30}))
