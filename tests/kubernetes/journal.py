@@ -1,7 +1,7 @@
 """What an etcd has done, by its own account: the independent witness of a test.
 
     with Journal("http://127.0.0.1:2379", "/registry/configmaps/default/") as journal:
-        journal.compact()
+        journal.compact_every(2)
         journal.tallies["name"]  # Counter(create=1, edit=3, delete=1)
 """
 import base64
@@ -29,7 +29,9 @@ class Journal:
         self.tallies = collections.defaultdict(collections.Counter)
         self.lock = threading.Lock()  # of the tallies
         self.compacted = None  # up to this revision
+        self.compactions = 0
         self.end = None  # why it counts no more
+        self.over = threading.Event()
         self.stream = self.connect(None)
         self.answer = self.post(self.stream, "watch", {"create_request": {
             "key": encode(prefix), "range_end": encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}})
@@ -40,6 +42,7 @@ class Journal:
         return self
 
     def __exit__(self, *_):
+        self.over.set()
         with contextlib.suppress(OSError):
             self.stream.sock.shutdown(socket.SHUT_RDWR)
         self.thread.join(DEADLINE)
@@ -81,13 +84,23 @@ class Journal:
                 self.tallies[name]["delete" if event.get("type") == "DELETE" else kind] += 1
 
     def agrees(self, tallies):
-        """Whether so much, and no more, was done until now."""
+        """Whether so much, and no more, was done until now, and nothing is wrong here."""
         with self.lock:
-            return self.tallies == tallies
+            return self.end is None and self.tallies == tallies
 
-    def compact(self):
-        """Forgets all but the present state."""
-        now = self.ask("kv/range", key=encode(self.prefix))["header"]["revision"]
-        if now != self.compacted:
-            self.ask("kv/compaction", revision=now)
-        self.compacted = now
+    def compact_every(self, seconds):
+        """Forgets all but the present state, again and again, until the end."""
+        threading.Thread(target=self.compact, args=(seconds,), daemon=True).start()
+
+    def compact(self, seconds):
+        while not self.over.wait(seconds):
+            try:
+                now = self.ask("kv/range", key=encode(self.prefix))["header"]["revision"]
+                if now != self.compacted:
+                    self.ask("kv/compaction", revision=now)
+                    self.compactions += 1
+                self.compacted = now
+            except (OSError, AssertionError, http.client.HTTPException) as why:
+                if not self.over.is_set():
+                    self.end = f"no compaction: {why!r}"
+                return

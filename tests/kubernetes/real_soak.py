@@ -10,6 +10,7 @@ stopped, the token swapped.  etcd's own account of all changes is the witness.  
 choices, not the timing.  REKNIT_BUILD names the build folder; by default build/asan of this tree,
 or build/release.
 """
+import collections
 import contextlib
 import json
 import os
@@ -48,6 +49,7 @@ COMPACTION = 2.0  # seconds between two
 GLANCE = 0.7      # seconds between two looks at what a watch holds in the midst of it
 SHARE = 0.12      # of the requests through the proxy go wrong
 REMEMBERED = 15   # seconds that a server believes a token which is not valid any more
+CATCH_UP = 40     # seconds in which a watch has heard of all, its longest wait of 30 s included
 REPORT = 60       # seconds between two lines about how it goes
 # RK_ETIMEDOUT, RK_EUNAVAILABLE: the client gave up, and the reconciler would ask again.
 AGAIN = (-10, -14)
@@ -76,6 +78,7 @@ class Follower:
         self.probe = harness.Probe(kubeconfig=config, seed=seed, rate=200, burst=200)
         self.watch = self.probe.watch(MAPS, page=7, least_s=1, most_s=4)
         self.relisting = False
+        self.troubles = collections.deque(maxlen=8)  # what the watch said last of its own
         self.asked = None     # the id of a question for what it holds
         self.answer = None
 
@@ -83,6 +86,9 @@ class Follower:
         """Takes a line that is not the end of an action."""
         if line["id"] == self.watch and line["event"] in ("begin_relist", "end_relist"):
             self.relisting = line["event"] == "begin_relist"
+            self.troubles.append((round(time.monotonic(), 1), line["event"]))
+        elif line["id"] == self.watch and line["event"] == "trouble":
+            self.troubles.append((round(time.monotonic(), 1), line["why"]))
         elif line["event"] == "store" and line["id"] == self.asked:
             self.asked = None
             self.answer = {**line, "relisting": self.relisting}
@@ -226,7 +232,7 @@ class Soak:
         self.work = Work(self.random, list(self.by_probe), NAMESPACE, owner, AGAIN,
                          lambda probe, line: self.by_probe[probe].see(line))
         self.counts = self.work.counts
-        self.compacted_at = self.glanced_at = self.reported_at = self.began_at = time.monotonic()
+        self.glanced_at = self.reported_at = self.began_at = time.monotonic()
 
     def config(self, name, port):
         return harness.write_kubeconfig(
@@ -272,12 +278,6 @@ class Soak:
              "freeze": (lambda self: self.proxy.freeze(), 3),
              "cut": (lambda self: self.proxy.cut(), 3)}
 
-    def compact(self):
-        if time.monotonic() >= self.compacted_at + COMPACTION:
-            self.journal.compact()
-            self.compacted_at = time.monotonic()
-            self.counts["compactions"] += 1
-
     # looking
 
     def glance(self):
@@ -304,25 +304,28 @@ class Soak:
         wrong = {name: (held.get(name), there.get(name)) for name in {*held, *there}
                  if held.get(name) != there.get(name)}
         if wrong:
-            raise AssertionError(f"the {follower.name} watch differs at {answer['version']} "
+            raise AssertionError(f"the {follower.name} watch differs at {answer['version']}; at "
+                                 f"{time.monotonic():.1f} it had said {list(follower.troubles)}; "
                                  f"(held, listed): {str(wrong)[:4000]}")
 
     def catch_up(self, follower, items):
         """Until a watch has heard of everything, or it never does."""
-        end = time.monotonic() + harness.DEADLINE
+        end = time.monotonic() + CATCH_UP
         while True:
             follower.ask(whole=True)
-            while follower.answer is None:
-                if time.monotonic() > end:
-                    raise AssertionError(f"the {follower.name} probe does not answer")
+
+            def answered():
                 self.work.take_lines(0.01)
+                return follower.answer
+
+            wait_for(answered, f"the {follower.name} probe answers")
             answer, follower.answer = follower.answer, None
             try:
                 return self.compare(follower, answer, items, full)
             except AssertionError:
                 if time.monotonic() > end:
                     raise
-                self.work.take_lines(0.05)
+                self.work.take_lines(0.2)
 
     def check(self):
         """All that was asked for is done, once, and both watches know it."""
@@ -368,7 +371,6 @@ class Soak:
         end = time.monotonic() + LAP
         while time.monotonic() < end or self.later:
             self.end_what_is_due()
-            self.compact()
             if self.work.idle():
                 self.work.write_something()
             self.work.take_lines(self.random.uniform(0, 0.03))
@@ -391,6 +393,7 @@ class Soak:
 
     def summary(self):
         memory = [f"{f.name} {resident(f.probe.process.pid) >> 20} MiB" for f in self.followers]
+        self.counts["compactions"] = self.journal.compactions
         counts = [f"{count} {name}" for name, count in sorted(self.counts.items())]
         faults = [f"{count} {name}" for name, count in sorted(self.proxy.counts.items())]
         return (f"soak {time.monotonic() - self.began_at:.0f} s: {', '.join(counts)}; proxy: "
@@ -429,6 +432,7 @@ class RealSoak(unittest.TestCase):
                                                 cluster_test.BINARIES))
             journal = stack.enter_context(Journal(server.store,
                                                   f"/registry/configmaps/{NAMESPACE}/"))
+            journal.compact_every(COMPACTION)
             files = [server.pki.path(name) for name in ("ca.crt", "server.crt", "server.key")]
             proxy = FaultProxy(server.port, *files, seed).start()
             stack.callback(proxy.stop)
