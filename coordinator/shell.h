@@ -1,12 +1,17 @@
 /* The inside of the shell: one struct, and the functions by which its files call each other.
  *
- *   coordinator.c  options, birth, the loop, the end   input.c    messages to events of the core
- *   output.c       actions of the core to messages     plan.c     the messages that speak of
- * members launches.c     the launcher's side                 carriers.c carriers, and rsh between
- * hosts saves.c        checkpoints, on a thread of their own           clients.c  requests notes.c
- * the core's notes to events          report.c   what the run was worth status.c       the job as
- * JSON
+ *   coordinator.c  options, birth, the loop, the end
+ *   input.c        messages to events of the core
+ *   output.c       actions of the core to messages
+ *   plan.c         the messages that speak of members
+ *   launches.c     the launcher's side
+ *   carriers.c     carriers, and rsh between hosts
  *   comm.c         communicators of GPUs
+ *   saves.c        checkpoints, on a thread of their own
+ *   clients.c      requests
+ *   notes.c        the core's notes to events
+ *   report.c       what the run was worth
+ *   status.c       the job as JSON
  *
  * One `now` and one `wall` a turn.  Everything runs on one thread, but the jobs of saves.c. */
 #ifndef RK_COORDINATOR_SHELL_H

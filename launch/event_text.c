@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *event_name(const json_t *event)
@@ -26,6 +27,20 @@ int64_t event_integer(const json_t *event, const char *field, int64_t otherwise)
     const json_t *value = json_object_get(event, field);
 
     return json_is_number(value) ? (int64_t)json_number_value(value) : otherwise;
+}
+
+json_t *event_string(const char *text)
+{
+    json_t *value = json_string(text);
+    char *plain = value == NULL ? strdup(text) : NULL;
+
+    for (char *at = plain; at != NULL && *at != '\0'; at++)
+        if ((unsigned char)*at >= 0x80)
+            *at = '?';
+    if (plain != NULL)
+        value = json_string(plain);
+    free(plain);
+    return value != NULL ? value : json_null();
 }
 
 /* Appends `before` and the field, be it a string or a number, when it is there and says something.

@@ -48,8 +48,8 @@ static enum checkpoint_state on_due(struct core *core)
     if (c->committed != CORE_NONE && c->committed > base)
         base = c->committed;
     ahead = (ahead < MARGIN_STEPS ? MARGIN_STEPS : ahead) * c->margin;
-    if (every &&
-        !c->hurried) /* ranks of quick steps need warning too, but only once they missed one */
+    /* ranks of quick steps need warning too, but only once they missed one */
+    if (every && !c->hurried)
         step = (base + (c->margin > 1 ? ahead : 0)) / every * every + every;
     else
         step = base + ahead;

@@ -27,8 +27,8 @@
  *   I11 The carriers that the plan names serve, no others; what stands by is another launch, and no
  *       launch has a number that was not given.
  *   I12 Carriers that serve are all there, or starting, or broken; no more live than were launched.
- *   I13 A worker that waits as a spare has no rank and no place below the target; one that drains
- *       has no place at all.
+ *   I13 A worker that waits as a spare has no place below the target; one that drains has no place
+ *       at all, and does not wait.
  */
 #include "coordinator/core/state.h"
 

@@ -1,8 +1,7 @@
 /* Workers that will end soon, and say so: their node is drained, their pod is evicted.
  *
  *   told --> its place is given up, a spare takes it or another worker is launched
- *        --> it goes on as a member until its successor's ranks are ready, or until its time is
- * near
+ *        --> it goes on as a member until its successor's ranks are ready, or its time is near
  *        --> LEAVING: the next generation is without it, and with all that it did; then it is out
  *
  * So nothing is lost and nobody waits.  A worker without which no state would be left does not

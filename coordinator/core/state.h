@@ -336,8 +336,7 @@ struct core {
 
     /* drain.c */
     struct list draining;
-    bool
-        drain_later; /* nobody who stays has the state: those with a successor leave after a step */
+    bool drain_later;    /* nobody who stays has the state: the succeeded leave after a step */
     uint64_t drain_next; /* the earliest leave_at; CORE_NONE: none */
 
     /* form.c, plan.c, load.c */

@@ -168,21 +168,6 @@ void causes_load(struct shell *shell, const char *losses)
     }
 }
 
-/* What programs print need not be UTF-8, and JSON is. */
-static json_t *text_of(const char *text)
-{
-    char plain[CAUSES_KEPT * CAUSE_SIZE];
-    json_t *value = json_string(text);
-
-    if (value != NULL)
-        return value;
-    snprintf(plain, sizeof plain, "%s", text);
-    for (char *at = plain; *at != '\0'; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    return json_string(plain);
-}
-
 void causes_fill(const struct shell *shell, json_t *data)
 {
     const struct causes *causes = &shell->causes;
@@ -191,9 +176,9 @@ void causes_fill(const struct shell *shell, json_t *data)
 
     for (uint32_t i = first; i < causes->count; i++)
         text_append(text, sizeof text, "%s\n", causes->loss[i % CAUSES_KEPT]);
-    json_object_set_new(data, "losses", text_of(text));
+    json_object_set_new(data, "losses", event_string(text));
     if (causes->end[0] != '\0')
-        json_object_set_new(data, "end", text_of(causes->end));
+        json_object_set_new(data, "end", event_string(causes->end));
     else
         json_object_del(data, "end");
 }

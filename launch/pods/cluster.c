@@ -230,6 +230,14 @@ void cluster_tell(struct shell *shell, const struct pods_action *action)
     json_decref(pod);
 }
 
+/* As waitpid would put it: the coordinator's words about a worker are made from it. */
+static int status_of(const struct pods_action *action)
+{
+    if (action->signal > 0)
+        return action->signal;
+    return action->exit_code > 0 ? action->exit_code << 8 : 0;
+}
+
 static void act(struct shell *shell, const struct pods_action *action)
 {
     rk_debug("%s ticket %u pod %s %s %s", pods_action_name(action->kind), action->ticket,
@@ -250,10 +258,10 @@ static void act(struct shell *shell, const struct pods_action *action)
         talk_hang_up(shell, action->ticket);
         break;
     case PODS_DO_GONE:
-        talk_gone(shell, action);
+        talk_gone(shell, action->ticket, status_of(action), action->text);
         break;
     case PODS_DO_FAILED:
-        talk_failed(shell, action);
+        talk_failed(shell, action->ticket, action->final, action->text);
         break;
     case PODS_DO_RELIST:
         shell->relist = true; /* not from inside of a callback of the watch */
@@ -261,8 +269,10 @@ static void act(struct shell *shell, const struct pods_action *action)
     case PODS_DO_EVENT:
         causes_told(shell, action);
         break;
-    default:
+    case PODS_DO_NOTICE:
         talk_notice(shell, action);
+        break;
+    case PODS_DO_COUNT_:
         break;
     }
 }

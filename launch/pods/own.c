@@ -86,7 +86,7 @@ void own_launch(struct shell *shell, uint32_t ticket, uint32_t place)
         return;
     }
     rk_warn("no worker can be started in this pod: %s", why.text);
-    talk_own_failed(shell, ticket, why.text);
+    talk_failed(shell, ticket, false, why.text);
 }
 
 /* One that was in an earlier pod of this job went with that. */
@@ -95,7 +95,7 @@ void own_kill(struct shell *shell, uint32_t ticket)
     if (runs(shell, ticket))
         crew_kill(&shell->own.crew, ticket, 0);
     else
-        talk_own_gone(shell, ticket, 0, "it is not in this pod any more");
+        talk_gone(shell, ticket, 0, "it is not in this pod any more");
 }
 
 size_t own_tickets(const struct shell *shell, uint32_t *ticket, size_t room)
@@ -171,7 +171,7 @@ void own_reaped(struct shell *shell, pid_t pid, int status)
         return;
     if (!shell->ended && !shell->leave)
         rk_warn("worker %u in this pod has ended", worker->ticket);
-    talk_own_gone(shell, worker->ticket, status, "its process in the coordinator's pod has ended");
+    talk_gone(shell, worker->ticket, status, "its process in the coordinator's pod has ended");
 }
 
 void own_let_go(struct shell *shell)

@@ -191,12 +191,11 @@ void adopt_pod(struct shell *shell, const json_t *pod);
 int talk_open(struct shell *shell, struct rk_why *why);
 void talk_hear(struct shell *shell);
 void talk_close(struct shell *shell);
-void talk_gone(struct shell *shell, const struct pods_action *action);
-void talk_failed(struct shell *shell, const struct pods_action *action);
+/* A worker is no more, `status` as waitpid has it; or it could not be started, `final`: it never
+ * can. */
+void talk_gone(struct shell *shell, uint32_t ticket, int status, const char *why);
+void talk_failed(struct shell *shell, uint32_t ticket, bool final, const char *why);
 void talk_notice(struct shell *shell, const struct pods_action *action);
-/* The same of a worker that is no pod; `status` as waitpid has it. */
-void talk_own_gone(struct shell *shell, uint32_t ticket, int status, const char *why);
-void talk_own_failed(struct shell *shell, uint32_t ticket, const char *why);
 void talk_dial(struct shell *shell, uint32_t ticket, const char *address);
 void talk_hang_up(struct shell *shell, uint32_t ticket);
 void talk_resize(struct shell *shell, uint32_t workers);

@@ -137,43 +137,7 @@ void talk_notice(struct shell *shell, const struct pods_action *action)
     say(shell, RK__ENVELOPE__BODY_NOTICE, &notice);
 }
 
-/* As waitpid would put it: the coordinator's words about a worker are made from it. */
-static int32_t status_of(const struct pods_action *action)
-{
-    if (action->signal > 0)
-        return action->signal;
-    return action->exit_code > 0 ? action->exit_code << 8 : 0;
-}
-
-void talk_gone(struct shell *shell, const struct pods_action *action)
-{
-    Rk__WorkerGone gone = RK__WORKER_GONE__INIT;
-
-    gone.ticket = action->ticket;
-    gone.status = status_of(action);
-    gone.why = (char *)(uintptr_t)action->text;
-    say(shell, RK__ENVELOPE__BODY_WORKER_GONE, &gone);
-}
-
-void talk_failed(struct shell *shell, const struct pods_action *action)
-{
-    Rk__LaunchFailed failed = RK__LAUNCH_FAILED__INIT;
-
-    failed.ticket = action->ticket;
-    failed.final = action->final;
-    failed.why = (char *)(uintptr_t)action->text;
-    say(shell, RK__ENVELOPE__BODY_LAUNCH_FAILED, &failed);
-}
-
-void talk_resize(struct shell *shell, uint32_t workers)
-{
-    Rk__Resize resize = RK__RESIZE__INIT;
-
-    resize.workers = workers;
-    say(shell, RK__ENVELOPE__BODY_RESIZE, &resize);
-}
-
-void talk_own_gone(struct shell *shell, uint32_t ticket, int status, const char *why)
+void talk_gone(struct shell *shell, uint32_t ticket, int status, const char *why)
 {
     Rk__WorkerGone gone = RK__WORKER_GONE__INIT;
 
@@ -183,13 +147,22 @@ void talk_own_gone(struct shell *shell, uint32_t ticket, int status, const char 
     say(shell, RK__ENVELOPE__BODY_WORKER_GONE, &gone);
 }
 
-void talk_own_failed(struct shell *shell, uint32_t ticket, const char *why)
+void talk_failed(struct shell *shell, uint32_t ticket, bool final, const char *why)
 {
     Rk__LaunchFailed failed = RK__LAUNCH_FAILED__INIT;
 
     failed.ticket = ticket;
+    failed.final = final;
     failed.why = (char *)(uintptr_t)why;
     say(shell, RK__ENVELOPE__BODY_LAUNCH_FAILED, &failed);
+}
+
+void talk_resize(struct shell *shell, uint32_t workers)
+{
+    Rk__Resize resize = RK__RESIZE__INIT;
+
+    resize.workers = workers;
+    say(shell, RK__ENVELOPE__BODY_RESIZE, &resize);
 }
 
 /* ---- what comes ------------------------------------------------------------------------------ */

@@ -1,27 +1,14 @@
 /* What `reknit submit` says; see submit.h. */
 #include "launch/submit/submit.h"
 
+#include "launch/event_text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
 #define LINE 1024
-
-/* A text of anybody's: what is not UTF-8 loses all that is not ASCII. */
-static json_t *any_text(const char *text)
-{
-    json_t *value = json_string(text);
-    char plain[LINE];
-
-    if (value != NULL)
-        return value;
-    snprintf(plain, sizeof plain, "%s", text);
-    for (char *at = plain; *at != '\0'; at++)
-        if ((unsigned char)*at >= 0x80)
-            *at = '?';
-    return json_string(plain);
-}
 
 static void say_json(const struct submit *submit, const char *event, json_t *fields,
                      const char *text)
@@ -37,7 +24,7 @@ static void say_json(const struct submit *submit, const char *event, json_t *fie
     json_object_set_new(line, "time", json_string(stamp));
     json_object_set_new(line, "event", json_string(event));
     json_object_update(line, fields);
-    json_object_set_new(line, "text", any_text(text));
+    json_object_set_new(line, "text", event_string(text));
     printed = json_dumps(line, JSON_COMPACT);
     printf("%s\n", printed != NULL ? printed : "{}");
     fflush(stdout);

@@ -6,16 +6,16 @@ Everything podman keeps lies in a folder that goes away.  REKNIT_BUILD names the
 """
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
+
+from dockerfile_test import run
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.realpath(os.environ.get("REKNIT_BUILD", os.path.join(ROOT, "build", "release")))
 NAME = "localhost/reknit:test"
-DEADLINE = 180
 SKIPPED = 77
 # Limits that a machine has which is itself a container, and no service manager.
 SETTINGS = """[containers]
@@ -31,15 +31,6 @@ runroot = "{0}/run"
 """
 STRICT = ("--rm", "--pull", "never", "--network", "none", "--read-only", "--cap-drop", "all",
           "--security-opt", "no-new-privileges")
-
-
-def run(*command, **variables):
-    done = subprocess.run(command, text=True, check=False, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=DEADLINE,
-                          env={**os.environ, **variables})
-    if done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-4000:]}")
-    return done.stdout
 
 
 class Podman(unittest.TestCase):

@@ -55,9 +55,7 @@ class Own(PodsCase):
         self.seen("storm", "joined on storm-worker-0-1")
         self.kill_process(launcher, "coordinator")
         self.seen("storm", "epoch 2, goes on")
-        self.delete("pods", launcher)
-        wait_for(lambda: (self.launcher("storm") or {"metadata": {"name": launcher}})
-                 ["metadata"]["name"] != launcher, "another coordinator's pod", 60)
+        self.delete_launcher("storm")
         self.seen("storm", f"joined on {self.coordinator_pod('storm')}")
 
         self.assertEqual("Complete", self.ended("storm"))
@@ -68,11 +66,7 @@ class Own(PodsCase):
     def test_suspend_and_resume(self):
         self.start("pause", self.chargpt(300, pace=20), 1)
         self.seen("pause", "generation 1: 2 ranks")
-        self.patch("jobs", "pause-launcher", {"spec": {"suspend": True}})
-        wait_for(lambda: not self.job_pods("pause") and not self.job_pods("pause", "launcher"),
-                 "no pods while it is suspended", 60)
-        self.patch("jobs", "pause-launcher", {"spec": {"suspend": False}})
-        self.assertEqual("Complete", self.ended("pause"))
+        self.suspend_and_resume("pause")
         self.assertEqual(self.digest_of_laptop(300, 2), self.digest())
 
 

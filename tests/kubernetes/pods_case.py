@@ -215,6 +215,21 @@ class PodsCase(Case):
                 return
         raise AssertionError(f"{pod} has no process '{word}'")
 
+    def suspend_and_resume(self, name):
+        """A job that runs: no pod is left while it is suspended, and it goes on to its end."""
+        self.patch("jobs", f"{name}-launcher", {"spec": {"suspend": True}})
+        wait_for(lambda: not self.job_pods(name) and not self.job_pods(name, "launcher"),
+                 "no pods while it is suspended", 60)
+        self.patch("jobs", f"{name}-launcher", {"spec": {"suspend": False}})
+        self.assertEqual("Complete", self.ended(name))
+
+    def delete_launcher(self, name):
+        """Deletes the coordinator's pod and waits until another one runs."""
+        launcher = self.launcher(name)["metadata"]["name"]
+        self.delete("pods", launcher)
+        wait_for(lambda: (self.launcher(name) or {"metadata": {"name": launcher}})
+                 ["metadata"]["name"] != launcher, "another coordinator's pod", 60)
+
     # ---- comparing ------------------------------------------------------------------------------
 
     def digest(self):

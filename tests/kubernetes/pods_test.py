@@ -45,9 +45,7 @@ class Pods(PodsCase):
         launcher = self.launcher("storm")["metadata"]["name"]
         self.kill_process(launcher, "coordinator")
         self.seen("storm", "epoch 2, goes on")
-        self.delete("pods", launcher)
-        wait_for(lambda: (self.launcher("storm") or {"metadata": {"name": launcher}})
-                 ["metadata"]["name"] != launcher, "another coordinator's pod", 60)
+        self.delete_launcher("storm")
         self.seen("storm", "epoch 17, goes on")
 
         self.assertEqual("Complete", self.ended("storm"))
@@ -122,11 +120,7 @@ class Pods(PodsCase):
     def test_suspend_and_resume(self):
         self.start("pause", self.chargpt(300, pace=20), 2)
         self.seen("pause", "generation 1: 2 ranks")
-        self.patch("jobs", "pause-launcher", {"spec": {"suspend": True}})
-        wait_for(lambda: not self.job_pods("pause") and not self.job_pods("pause", "launcher"),
-                 "no pods while it is suspended", 60)
-        self.patch("jobs", "pause-launcher", {"spec": {"suspend": False}})
-        self.assertEqual("Complete", self.ended("pause"))
+        self.suspend_and_resume("pause")
         self.assertEqual(self.digest_of_laptop(300, 2), self.digest())
 
     def test_a_server_that_does_not_answer_yet(self):
