@@ -13,7 +13,9 @@
 /* Measured with Open MPI 4.1.4.  Without if_base_do_not_resolve mpirun asks the DNS for the names
  * of our hosts, which nobody knows; a packet of carriers goes out at once when it is below the
  * eager limit, and else costs a trip there and back before; plm and ras keep it from taking a batch
- * system's hosts; han crashes, and the rest keeps one carrier's death from being everybody's. */
+ * system's hosts; han crashes; the other two of shmem try themselves with a segment of shared memory
+ * that outlives who is killed in between; and the rest keeps one carrier's death from being
+ * everybody's. */
 static const struct {
     const char *name;
     const char *value;
@@ -22,6 +24,7 @@ static const struct {
     {"btl", "tcp,self"},
     {"btl_tcp_eager_limit", "131072"},
     {"coll", "^han"},
+    {"shmem", "mmap"},
     {"mpi_yield_when_idle", "1"},
     {"odls_base_sigkill_timeout", "0"},
     {"orte_leave_session_attached", "1"},
