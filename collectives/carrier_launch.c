@@ -13,8 +13,8 @@
 /* Measured with Open MPI 4.1.4.  Without if_base_do_not_resolve mpirun asks the DNS for the names
  * of our hosts, which nobody knows; a packet of carriers goes out at once when it is below the
  * eager limit, and else costs a trip there and back before; plm and ras keep it from taking a batch
- * system's hosts; han crashes; the other two of shmem try themselves with a segment of shared memory
- * that outlives who is killed in between; and the rest keeps one carrier's death from being
+ * system's hosts; han crashes; the other two of shmem try themselves with a segment of shared
+ * memory that outlives who is killed in between; and the rest keeps one carrier's death from being
  * everybody's. */
 static const struct {
     const char *name;

@@ -17,7 +17,7 @@ static rk_word word_of_rank(const struct coordinator *c, const struct core_membe
 {
     const struct worker_info *worker = workers_find(&c->workers, member->worker.value);
 
-    return worker && member->slot < RK_MAX_SLOTS ? worker->rank[member->slot].comm_word : 0;
+    return worker && member->slot < worker->slots ? worker->rank[member->slot].comm_word : 0;
 }
 
 static bool same_seat(const struct core_member *a, const struct core_member *b)

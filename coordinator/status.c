@@ -106,7 +106,7 @@ static json_t *worker_json(const struct core_plan *plan, const struct core_worke
         json_object_set_new(object, "warden_pid", json_integer(worker->warden_pid));
         json_object_set_new(object, "address", json_text(worker->address));
         json_object_set_new(object, "snapshots", snapshots_json(&view->status));
-        for (uint32_t slot = 0; slot < view->status.slots && slot < RK_MAX_SLOTS; slot++)
+        for (uint32_t slot = 0; slot < view->status.slots && slot < worker->slots; slot++)
             if (view->status.rank[slot].rank != CORE_NO_RANK)
                 json_array_append_new(ranks,
                                       rank_json(plan, &view->status.rank[slot], worker, slot));

@@ -9,8 +9,10 @@
 
 static void free_worker(struct worker_info *worker)
 {
-    for (uint32_t slot = 0; slot < RK_MAX_SLOTS; slot++)
+    for (uint32_t slot = 0; slot < worker->slots; slot++)
         json_decref(worker->rank[slot].numbers);
+    free(worker->host_name);
+    free(worker->address);
     free(worker);
 }
 
@@ -35,32 +37,58 @@ struct worker_info *workers_by_ticket(const struct workers *workers, uint32_t ti
     return id_map_find(&workers->by_ticket, ticket);
 }
 
-static struct worker_info *obtain(struct workers *workers, uint64_t id)
+static void take_out(struct workers *workers, struct worker_info *worker)
+{
+    if (workers_by_ticket(workers, worker->ticket) == worker)
+        id_map_remove(&workers->by_ticket, worker->ticket);
+    id_map_remove(&workers->by_id, worker->id);
+    free_worker(worker);
+}
+
+static struct worker_info *obtain(struct workers *workers, uint64_t id, uint32_t slots)
 {
     struct worker_info *worker = workers_find(workers, id);
 
-    if (worker)
+    if (worker && worker->slots == slots)
         return worker;
-    worker = calloc(1, sizeof *worker);
+    if (worker)
+        take_out(workers, worker);
+    worker = calloc(1, sizeof *worker + slots * sizeof worker->rank[0]);
     if (!worker || id_map_put(&workers->by_id, id, worker) != 0) {
         free(worker);
         return NULL;
     }
     worker->id = id;
+    worker->slots = slots;
     return worker;
+}
+
+/* False: no memory, and it stays as it was. */
+static bool set_text(char **text, const char *value)
+{
+    char *fresh = strdup(value);
+
+    if (!fresh)
+        return false;
+    free(*text);
+    *text = fresh;
+    return true;
 }
 
 struct worker_info *workers_hello(struct workers *workers, uint64_t id, const Rk__Hello *hello)
 {
-    struct worker_info *worker = obtain(workers, id);
+    struct worker_info *worker = obtain(workers, id, hello->slots);
 
-    if (!worker || (hello->ticket && id_map_put(&workers->by_ticket, hello->ticket, worker) != 0))
+    if (!worker)
         return NULL;
+    if (!set_text(&worker->host_name, hello->host_name) ||
+        !set_text(&worker->address, hello->address) ||
+        (hello->ticket && id_map_put(&workers->by_ticket, hello->ticket, worker) != 0)) {
+        take_out(workers, worker);
+        return NULL;
+    }
     worker->host = hello->host;
-    snprintf(worker->host_name, sizeof worker->host_name, "%s", hello->host_name);
-    snprintf(worker->address, sizeof worker->address, "%s", hello->address);
     worker->ticket = hello->ticket;
-    worker->slots = hello->slots;
     worker->group = hello->group;
     worker->pid = hello->pid;
     worker->warden_pid = hello->warden_pid;
@@ -85,10 +113,7 @@ void workers_prune(struct workers *workers, const struct core *core)
 
         if (core_worker_find(core, (struct rk_worker_id){worker->id}, &view))
             continue;
-        if (workers_by_ticket(workers, worker->ticket) == worker)
-            id_map_remove(&workers->by_ticket, worker->ticket);
-        id_map_remove(&workers->by_id, worker->id);
-        free_worker(worker);
+        take_out(workers, worker);
         cursor = 0; /* entries may have moved */
     }
 }

@@ -21,11 +21,11 @@ struct worker_carrier {
     int32_t pid; /* 0: none */
 };
 
+/* There may be thousands: one takes the room that its slots and names need. */
 struct worker_info {
     uint64_t id;
     uint64_t host;
-    char host_name[256];
-    char address[256];
+    char *host_name, *address;
     uint32_t ticket, slots, group;
     uint32_t group_rank; /* as of the last start of ranks */
     int32_t pid, warden_pid;
@@ -33,7 +33,7 @@ struct worker_info {
     uint64_t layout_hash, batch, state_bytes, gradient_bytes, arena_bytes, carrier_bytes;
     struct worker_carrier carrier[2];
     uint64_t snapshot_step[2];
-    struct worker_rank rank[RK_MAX_SLOTS];
+    struct worker_rank rank[]; /* of each slot */
 };
 
 struct workers {
@@ -43,7 +43,8 @@ struct workers {
 
 void workers_done(struct workers *workers);
 
-/* The entry of a worker, made if need be; NULL: no memory. */
+/* The entry of a worker, made if need be, and made anew when its number of slots is another one:
+ * pointers to it end here.  NULL: no memory. */
 struct worker_info *workers_hello(struct workers *workers, uint64_t id, const Rk__Hello *hello);
 struct worker_info *workers_find(const struct workers *workers, uint64_t id);
 struct worker_info *workers_by_ticket(const struct workers *workers, uint32_t ticket);
