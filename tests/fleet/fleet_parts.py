@@ -20,6 +20,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.realpath(os.environ.get("REKNIT_BUILD", os.path.join(ROOT, "build", "release")))
 REKNIT = os.path.join(BUILD, "bin", "reknit")
 AGENTS = os.path.join(BUILD, "tests", "fleet_agents")
+SMALL_QUEUES = os.path.join(BUILD, "zmq")  # where k8s/image/zmq was told to put its libzmq
 JOB = "fleet"
 PORT = 7465
 WORKERS = f"reknit.dev/job={JOB},training.kubeflow.org/job-role=worker"
@@ -149,7 +150,8 @@ class Coordinator:
             self.process = subprocess.Popen(
                 [REKNIT, "pods", "--config", config, "--namespace", namespace, "--kubeconfig",
                  kubeconfig, "--pod-name", f"{JOB}-launcher-0", "--pod-uid", "u", "--state-dir",
-                 os.path.join(folder, "state")], stderr=log, stdout=log)
+                 os.path.join(folder, "state")], stderr=log, stdout=log,
+                env={**os.environ, "LD_LIBRARY_PATH": SMALL_QUEUES})
 
     def log(self):
         """All that was logged."""

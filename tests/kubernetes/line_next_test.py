@@ -16,7 +16,8 @@ import unittest
 from line_case import PROGRAM, RESTRICTED, LineCase
 from pods_case import BUILD, ROOT
 
-sys.path.insert(0, os.path.join(ROOT, "tests", "kubernetes", "cluster"))
+sys.path[:0] = [os.path.join(ROOT, "tests", "kubernetes", "cluster"),
+                os.path.join(ROOT, "k8s", "image")]
 import binaries  # noqa: E402
 import debian  # noqa: E402
 import image  # noqa: E402

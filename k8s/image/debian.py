@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PACKAGES = os.path.join(ROOT, "launch", "packages")
 RELEASE = "bookworm"
 NEXT = "trixie"
@@ -106,3 +106,15 @@ class Apt:
         os.makedirs(into)
         subprocess.run(["tar", "-xf", archives[0], "-C", into, "--strip-components=1"], check=True)
         return re.search(r"_(.*)\.orig\.", os.path.basename(archives[0])).group(1)
+
+    def patched_source(self, package, into):
+        """As `source`, with Debian's patches applied; needs dpkg-dev."""
+        self._apt("source", "--download-only", "--only-source", package)
+        descriptions = self._files(re.escape(package) + r"_.*\.dsc$")
+        if len(descriptions) != 1:
+            raise Missing(f"source package {package}: expected one .dsc, got {descriptions}")
+        run = subprocess.run(["dpkg-source", "--no-check", "--extract", descriptions[0], into],
+                             text=True, check=False, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+        if run.returncode != 0:
+            raise Missing(f"dpkg-source could not unpack {package}:\n{run.stdout}")
