@@ -377,12 +377,29 @@ uint64_t pods_deadline(const struct pods *pods)
     return due > pods->now ? due : pods->now;
 }
 
+/* Whether all that are dying have ended, and the server knows that their objects are to go: the
+ * kubelet, which told of the end, puts them away, and an old one takes half a minute for that. */
+static bool all_put_away(const struct pods *pods)
+{
+    uint32_t left = pods->count[PODS_DYING];
+
+    for (uint32_t i = 0; i < pods->touched && left > 0; i++) {
+        const struct life *life = &pods->life[i];
+
+        if (life->state != PODS_DYING)
+            continue;
+        if (!life->over || !life->condemned)
+            return false;
+        left--;
+    }
+    return true;
+}
+
 bool pods_idle(const struct pods *pods)
 {
     return pods->synced && !pods->listing && pods->owed.count == 0 &&
            pods->creates.in_flight == 0 && pods->deletes.in_flight == 0 &&
-           pods->deletes.queue.count == 0 && pods->count[PODS_KILLED] == 0 &&
-           pods->count[PODS_DYING] == 0;
+           pods->deletes.queue.count == 0 && pods->count[PODS_KILLED] == 0 && all_put_away(pods);
 }
 
 uint64_t pods_refused(const struct pods *pods)

@@ -157,8 +157,8 @@ void pods_step(struct pods *pods, const struct pods_event *event, struct pods_ac
 /* The next time at which a TICK has something to do, at once when not all actions had room. */
 uint64_t pods_deadline(const struct pods *pods);
 
-/* A list was seen, and nothing is asked for, owed, or about to be deleted: after STOP the caller
- * may end. */
+/* A list was seen, and nothing is asked for, owed, or about to be deleted but what has ended and
+ * was promised to go: after STOP the caller may end. */
 bool pods_idle(const struct pods *pods);
 
 uint64_t pods_refused(const struct pods *pods); /* events that the table did not allow */

@@ -57,12 +57,14 @@ void judge_settled(struct world *w)
         world_fail(w, "the reconciler does not come to rest");
 }
 
+/* What has ended and was deleted is its kubelet's to put away, and may still be shown. */
 void judge_stopped(struct world *w)
 {
     for (uint32_t id = 1; id < w->objects; id++) {
         const struct object *object = &w->object[id];
 
-        if (!object->exists || object->foreign)
+        if (!object->exists || object->foreign ||
+            (object->deleting && object->stage == STAGE_ENDED))
             continue;
         if (w->policy == PODS_CLEAN_ALL)
             world_fail(w, "a pod is left after the end of a job that cleans all");

@@ -296,6 +296,40 @@ static void a_back_off_is_not_cut_short_by_the_watch(void **state)
     stage_close(stage);
 }
 
+static void what_has_ended_and_was_deleted_holds_nobody_up(void **state)
+{
+    struct stage *stage = running();
+    struct pods_action delete;
+
+    (void)state;
+    stage_feed(stage, (struct pods_event){.kind = PODS_EV_STOP, .policy = PODS_CLEAN_ALL});
+    delete = *stage_did(stage, PODS_DO_DELETE);
+    stage_answer(stage, &delete, PODS_OK, "a");
+    assert_false(pods_idle(stage->pods)); /* it may live on */
+    stage_show(stage, stage_failed("j-worker-0", "a", 1, 0, 143, "Error"));
+    assert_true(pods_idle(stage->pods)); /* its kubelet lives, and puts it away */
+    stage_close(stage);
+}
+
+static void what_has_ended_is_deleted_before_the_end(void **state)
+{
+    struct stage *stage = running();
+    struct pods_action delete;
+
+    (void)state;
+    stage_show(stage, stage_failed("j-worker-0", "a", 1, 0, 1, "Error"));
+    stage_feed(stage, (struct pods_event){.kind = PODS_EV_STOP, .policy = PODS_CLEAN_ALL});
+    assert_false(pods_idle(stage->pods));
+    delete = *stage_did(stage, PODS_DO_DELETE);
+    stage_answer(stage, &delete, PODS_UNSURE, "a");
+    assert_false(pods_idle(stage->pods));
+    stage_wait(stage, RK_S);
+    delete = *stage_did(stage, PODS_DO_DELETE);
+    stage_answer(stage, &delete, PODS_OK, "a");
+    assert_true(pods_idle(stage->pods));
+    stage_close(stage);
+}
+
 static void an_object_that_no_watch_shows_is_asked_after(void **state)
 {
     struct stage *stage = running();
@@ -600,6 +634,8 @@ int main(void)
         cmocka_unit_test(a_kill_during_a_create_waits_for_its_answer),
         cmocka_unit_test(a_delete_that_fails_is_tried_again),
         cmocka_unit_test(a_back_off_is_not_cut_short_by_the_watch),
+        cmocka_unit_test(what_has_ended_and_was_deleted_holds_nobody_up),
+        cmocka_unit_test(what_has_ended_is_deleted_before_the_end),
         cmocka_unit_test(an_object_that_no_watch_shows_is_asked_after),
         cmocka_unit_test(a_request_that_may_have_been_done_is_waited_for),
         cmocka_unit_test(a_duplicate_that_may_come_yet_is_waited_for),

@@ -385,11 +385,9 @@ static void end(struct world *w)
 }
 
 /* A request of a process that died may land after the next one has ended; not in this model. */
-static void let_requests_land(struct world *w)
+static bool requests_may_land(const struct world *w)
 {
-    uint64_t until = w->born + 30 * RK_S;
-
-    run_until(w, until > w->now ? until : w->now);
+    return w->now < w->born + 30 * RK_S;
 }
 
 /* The process ends as soon as it may; what it leaves behind stays. */
@@ -397,11 +395,13 @@ static void play_the_stop(struct world *w)
 {
     uint64_t limit = w->now + SETTLES;
 
-    let_requests_land(w);
+    while (requests_may_land(w))
+        run_until(w, w->now + RK_S);
     w->stopped = true;
     boss_die(w);
     process_feed(w, (struct pods_event){.kind = PODS_EV_STOP, .policy = w->policy});
-    while (w->failure == NULL && w->now < limit && (w->pods == NULL || !pods_idle(w->pods)))
+    while (w->failure == NULL && w->now < limit &&
+           (w->pods == NULL || !pods_idle(w->pods) || requests_may_land(w)))
         run_until(w, w->now + RK_S / 4);
     if (w->failure == NULL && (w->pods == NULL || !pods_idle(w->pods)))
         world_fail(w, "the reconciler does not come to rest after the end");
