@@ -42,7 +42,7 @@ spec:
       template: {{spec: {{containers: [{{name: l, image: user:1}}]}}}}
     Worker:
       replicas: {workers}
-      template: {{spec: {{containers: [{{name: w, image: user:1}}]}}}}
+      template: {{spec: {{schedulerName: {scheduler}, containers: [{{name: w, image: user:1}}]}}}}
 """
 
 
@@ -184,11 +184,11 @@ def peak(pid):
         return int(re.search(r"VmHWM:\s+(\d+) kB", f.read())[1]) << 10
 
 
-def objects_of(workers, folder, namespace):
+def objects_of(workers, folder, namespace, scheduler="default-scheduler"):
     """What `reknit render` makes of a job, by kind; the MPIJob as a file for `reknit pods`."""
     manifest = os.path.join(folder, "job.yaml")
     with open(manifest, "w", encoding="utf-8") as out:
-        out.write(MANIFEST.format(name=JOB, workers=workers))
+        out.write(MANIFEST.format(name=JOB, workers=workers, scheduler=scheduler))
     made = json.loads(subprocess.check_output(
         [REKNIT, "render", manifest, "-o", "json", "--namespace", namespace],
         stderr=subprocess.DEVNULL))

@@ -1,7 +1,8 @@
 """Hundreds of worker pods on a real API server, their kubelets and agents simulated.
 
-REKNIT_FLEET says how many (100).  Nothing binds the pods to nodes: this test itself says that they
-run, through their status, and fleet_parts.py plays their agents.
+REKNIT_FLEET says how many (100).  Nothing binds the pods to nodes, which a cluster may have: their
+scheduler is one that nobody plays.  This test itself says that they run, through their status, and
+fleet_parts.py plays their agents.
 """
 import http.client
 import json
@@ -132,7 +133,8 @@ class RealFleet(ApiTest):
         self.random = random.Random(1)
         self.folder = tempfile.mkdtemp(prefix="reknit-fleet-")
         self.addCleanup(shutil.rmtree, self.folder)
-        kinds, config = fleet_parts.objects_of(WORKERS, self.folder, self.namespace)
+        kinds, config = fleet_parts.objects_of(WORKERS, self.folder, self.namespace,
+                                               scheduler="nobody")
         wait_for(lambda: self.get("serviceaccount", "default"), "the namespace's account")
         self.create(kinds["Job"][0])
         self.coordinator = fleet_parts.Coordinator(self.api.kubeconfig, self.namespace, config,
