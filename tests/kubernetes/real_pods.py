@@ -130,11 +130,12 @@ class RealPods(NodeTest):
         self.wait(name, lambda: re.search(what, self.log(name)), what)
 
     def replaced(self, name, lost, harm):
-        """Does harm to a worker pod and waits for the one in its place; how long that took."""
+        """Does harm to a worker pod, which it has met when `harm` returns, and waits for the one in
+        its place; how long that took from there."""
         place = "-".join(lost.split("-")[:3])
         before = {n for n in self.pods(name, "worker") if n.startswith(place)}
-        start = time.monotonic()
         harm()
+        start = time.monotonic()
 
         def come():
             return [n for n, p in self.pods(name, "worker").items() if n.startswith(place)
@@ -158,7 +159,7 @@ class RealPods(NodeTest):
 
     def out_of_memory(self, pod):
         """Many processes fill the container's memory, each too small to be chosen before the first
-        one, on which the kernel is set."""
+        one, on which the kernel is set.  Returns when that has ended, and the container with it."""
         self.api.kubectl("-n", self.namespace, "exec", pod, "-c", "w", "--", "sh", "-c",
                          "echo 1000 > /proc/1/oom_score_adj; exec perl -e '"
                          "for (1..40) { fork or do { $x = \"x\" x 60_000_000; sleep 100 } }"
