@@ -124,9 +124,9 @@ const char *core_check(struct core *core, uint32_t limit)
     const char *broken = check_job(core);
     bool whole = limit >= core->config.capacity_workers;
 
-    for (uint32_t n = 0; !broken && n < limit && n < core->config.capacity_workers; n++) {
+    for (uint32_t n = 0; !broken && n < limit && n < core->used_workers; n++) {
         broken = check_worker(core, &core->worker[core->check_next]);
-        core->check_next = (core->check_next + 1) % core->config.capacity_workers;
+        core->check_next = (core->check_next + 1) % core->used_workers;
     }
     return broken || !whole ? broken : check_sums(core);
 }

@@ -39,11 +39,7 @@ bool members_init(struct core *core)
         return false;
     for (uint32_t i = 0; i < buckets; i++)
         core->worker_hash[i] = core->host_hash[i] = NONE;
-    for (uint32_t i = 0; i < capacity; i++) {
-        core->worker[i].rank = core->rank_pool + (size_t)i * core->config.max_slots;
-        core->worker[i].hash_next = core->host[i].hash_next = i + 1 < capacity ? i + 1 : NONE;
-        list_init(&core->host[i].workers, &core->worker->host_link, sizeof *core->worker);
-    }
+    core->free_worker = core->free_host = NONE;
     list_init(&core->heard, &core->worker->heard, sizeof *core->worker);
     list_init(&core->lost, &core->worker->heard, sizeof *core->worker);
     list_init(&core->owing, &core->worker->owe, sizeof *core->worker);
@@ -96,10 +92,12 @@ static uint32_t host_get(struct core *core, struct rk_host_id id)
 
     if (index != NONE)
         return index;
-    index = core->free_host;
+    index = core->free_host != NONE ? core->free_host : core->used_hosts++;
     host = &core->host[index];
-    core->free_host = host->hash_next;
-    *host = (struct host){.id = id, .workers = host->workers, .hash_next = *bucket};
+    if (index == core->free_host)
+        core->free_host = host->hash_next;
+    *host = (struct host){.id = id, .hash_next = *bucket};
+    list_init(&host->workers, &core->worker->host_link, sizeof *core->worker);
     *bucket = index;
     return index;
 }
@@ -175,13 +173,18 @@ static void worker_free(struct core *core, uint32_t index)
     core->free_worker = index;
 }
 
+static bool worker_entry_free(const struct core *core)
+{
+    return core->free_worker != NONE || core->used_workers < core->config.capacity_workers;
+}
+
 /* An entry for a new worker: a free one, or that of a lost one on whose host nobody lives, for
  * whom nobody asks any more.  NONE: all are taken. */
 static uint32_t worker_entry(struct core *core)
 {
     uint32_t index = core->lost.head;
 
-    for (uint32_t turn = 0; core->free_worker == NONE && index != NONE && turn < 64; turn++) {
+    for (uint32_t turn = 0; !worker_entry_free(core) && index != NONE && turn < 64; turn++) {
         struct worker *worker = &core->worker[index];
         uint32_t next = list_next(&core->lost, index);
 
@@ -189,7 +192,13 @@ static uint32_t worker_entry(struct core *core)
             worker_free(core, index);
         index = next;
     }
-    return core->free_worker;
+    if (!worker_entry_free(core))
+        return NONE;
+    index = core->free_worker;
+    if (index == NONE)
+        return core->used_workers++;
+    core->free_worker = core->worker[index].hash_next;
+    return index;
 }
 
 static uint32_t worker_new(struct core *core, const struct core_event *event)
@@ -202,8 +211,7 @@ static uint32_t worker_new(struct core *core, const struct core_event *event)
     if (index == NONE)
         return NONE;
     worker = &core->worker[index];
-    rank = worker->rank;
-    core->free_worker = worker->hash_next;
+    rank = core->rank_pool + (size_t)index * core->config.max_slots;
     *worker = (struct worker){
         .id = event->worker,
         .rank = rank,
@@ -719,10 +727,10 @@ void order_build(struct core *core)
 {
     uint32_t host_count = 0;
 
-    for (uint32_t i = 0; i < core->config.capacity_workers; i++) {
+    for (uint32_t i = 0; i < core->used_workers; i++)
         core->worker[i].order = NONE;
-        core->host[i].fill = 0;
-    }
+    for (uint32_t h = 0; h < core->used_hosts; h++)
+        core->host[h].fill = 0;
     for (uint32_t name = 0; name < core->name_top; name++) {
         uint32_t owner = core->name_owner[name];
 
@@ -754,7 +762,7 @@ void order_build(struct core *core)
         worker->order = core->host[worker->host].first + core->host[worker->host].fill++;
         core->order[worker->order] = (uint32_t)(worker - core->worker);
     }
-    for (uint32_t i = 0; i < core->config.capacity_workers; i++)
+    for (uint32_t i = 0; i < core->used_workers; i++)
         if (worker_living(&core->worker[i]) && core->worker[i].order == NONE)
             order_put(core, i);
 }

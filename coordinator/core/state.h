@@ -308,12 +308,13 @@ struct core {
     struct rank *rank_pool;
     uint32_t *worker_hash;
     uint32_t hash_mask;
-    uint32_t free_worker; /* chain by hash_next */
+    uint32_t free_worker;  /* chain by hash_next */
+    uint32_t used_workers; /* entries from here on were never touched */
     struct list heard, owing, lost;
     uint32_t living, members;
     struct host *host;
     uint32_t *host_hash;
-    uint32_t free_host;
+    uint32_t free_host, used_hosts;
     uint32_t *order, *order_hosts;
     uint32_t order_count;
     uint64_t layout_hash;

@@ -54,6 +54,7 @@ static void stop(struct fleet *fleet, const char *address)
         if (agent->socket != NULL)
             epoll_ctl(fleet->poll, EPOLL_CTL_DEL, agent->fd, NULL);
         agent_stop(agent);
+        print("stopped", fleet->mark.number);
         free(agent);
         return;
     }

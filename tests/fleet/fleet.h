@@ -8,6 +8,7 @@
  *     stop ADDRESS                           that agent is gone, and its connection with it
  *     mark N MEMBERS                         from now on it is told what happens first:
  * What is printed, T in seconds since 1970:
+ *     stopped N T    an agent hung up
  *     told N T       the first agent was told to stand still, or to start a rank
  *     whole N T      MEMBERS agents were told that they are so many
  *     fenced NAME    an agent was told that it is out */

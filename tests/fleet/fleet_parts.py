@@ -99,7 +99,8 @@ class Agents:
         self.tell(f"mark {self.number} {members}")
 
     def until(self, what, deadline):
-        """When the first agent was told to do something (`told`), or the last (`whole`)."""
+        """When the first agent was told to do something (`told`), or the last (`whole`), or one
+        `stopped`."""
         with self.news:
             self.news.wait_for(lambda: (what, self.number) in self.times, deadline)
             if (what, self.number) not in self.times:

@@ -99,6 +99,7 @@ class Fleet:
             self.sim.delete("pods", name, gracePeriodSeconds=0)
         else:
             self.agents.stop(uid)
+            began = self.agents.until("stopped", 60)
         told = self.agents.until("told", 60)
         create = sim_client.wait_for(lambda: self.creates(since=last), "another pod", 60)[0]
         whole = self.agents.until("whole", 300)
