@@ -20,7 +20,7 @@
 #define REDIAL_MS 50
 #define REDIAL_MAX_MS 1000
 #define SEND_QUEUE 1000 /* messages for one peer */
-#define RECEIVE_QUEUE 2 /* messages of one peer, of thousands; more wait in its socket */
+#define RECEIVE_QUEUE 4 /* messages of one peer, of thousands; more wait in its socket */
 #define MAX_PEERS 262144u
 #define MESSAGES_BEFORE_CLOSES 1024u
 #define BATCH 64u /* messages that are received at once */

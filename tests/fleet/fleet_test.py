@@ -4,8 +4,9 @@
     fleet_test.py [--workers 1000] [--losses 10] [--heartbeat MS] [--json FILE]
 
 The first generation has all workers; pods fail, are deleted and lose their agents, each is replaced
-and a generation of all follows.  Asserts memory and the number of requests; prints, but does not
-judge, the time from a pod's end to what the coordinator does about it.
+and a generation of all follows.  Then a hundred are lost at once while no pod can be made.  Asserts
+memory (before that storm) and the number of requests; prints, but does not judge, the time from a
+pod's end to what the coordinator does about it.
 """
 import argparse
 import collections
@@ -157,11 +158,15 @@ def check_requests(fleet):
           f"too many other requests: {others}")
 
 
+def in_mib(memory):
+    """For people."""
+    return {k: round(v / MIB, 1) for k, v in memory.items()}
+
+
 def summary(seen, memory, formed):
     """What was measured."""
     actions = [min(s["told"], s["create"]) for s in seen]
-    result = {"formed_s": round(formed, 2),
-              "memory_mib": {k: round(v / MIB, 1) for k, v in memory.items()}}
+    result = {"formed_s": round(formed, 2), "memory_mib": in_mib(memory)}
     for what, values in (("event_to_action", actions), ("told", [s["told"] for s in seen]),
                          ("create", [s["create"] for s in seen]),
                          ("whole", [s["whole"] for s in seen])):
@@ -181,16 +186,18 @@ def run(given, folder, stack):
         progress(f"generation 1 has {given.workers} workers after {formed:.1f} s")
         check_requests(fleet)
         seen = fleet.lose_all()
+        memory = fleet.coordinator.memory()
         refused, sent = fleet.refuse()
         progress(f"{refused} of {sent} creates were refused")
         check(0 < refused <= REFUSALS, f"{refused} creates were sent in vain")
-        memory = fleet.coordinator.memory()
+        storm = fleet.coordinator.memory()
         check(not fleet.agents.fenced or given.losses, "an agent was put out")
         check(fleet.sim.control("state")["errors"] == [], "the simulated server has failed")
     except BaseException:
         sys.stderr.write(fleet.coordinator.log()[-8000:])
         raise
-    result = {"workers": given.workers, **summary(seen, memory, formed)}
+    result = {"workers": given.workers, **summary(seen, memory, formed),
+              "memory_after_storm_mib": in_mib(storm)}
     print(json.dumps(result, indent=1))
     if given.json:
         with open(given.json, "w", encoding="utf-8") as out:
