@@ -15,7 +15,6 @@
 #include <string.h>
 #include <zmq.h>
 
-#define HANDSHAKE_MS 20000 /* thousands may come at once, each takes a millisecond of a core */
 #define RECONNECT_MS 20
 #define RECONNECT_MAX_MS 500
 #define ATTACH_MS 20
@@ -63,7 +62,7 @@ static int set_options(struct link *link)
     rc |= set_int(socket, ZMQ_SNDHWM, QUEUE);
     rc |= set_int(socket, ZMQ_RCVHWM, QUEUE);
     rc |= set_int(socket, ZMQ_IPV6, 1);
-    rc |= set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    rc |= set_int(socket, ZMQ_HANDSHAKE_IVL, WIRE_HANDSHAKE_MS);
     rc |= set_int(socket, ZMQ_RECONNECT_IVL, RECONNECT_MS);
     rc |= set_int(socket, ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS);
     explicit_bzero(private_key, sizeof private_key);

@@ -15,6 +15,9 @@
 #define WIRE_VERSION 1u
 #define WIRE_TOKEN_BYTES 32u
 #define WIRE_ROUTING_ID_BYTES 9u
+/* Milliseconds that a CURVE handshake may take: thousands may come at once, each costs a
+ * millisecond of a core. */
+#define WIRE_HANDSHAKE_MS 20000
 #define WIRE_MAX_FRAME (UINT32_C(8) << 20)     /* a ShardWritten with its report */
 #define WIRE_MAX_STRANGER (UINT32_C(64) << 10) /* before a peer said a good hello */
 

@@ -182,37 +182,48 @@ void plan_freeze(struct coordinator *c, const struct core_action *action)
 struct members {
     struct core_member *member;
     size_t count;
-    bool lacking; /* somebody has not the state of the deal's step */
+    struct id_map first; /* of each host: its first member */
+    bool lacking;        /* somebody has not the state of the deal's step */
 };
+
+static void members_done(struct members *members)
+{
+    id_map_done(&members->first);
+    free(members->member);
+}
 
 static int members_read(const struct coordinator *c, uint32_t world, struct members *members)
 {
-    struct core_member member;
+    struct core_member *member;
     uint32_t cursor = 0;
 
     *members = (struct members){.member = calloc(world + 1u, sizeof(struct core_member))};
-    if (!members->member)
+    member = members->member;
+    if (!member)
         return RK_ENOMEM;
-    while (members->count < world && core_member_next(c->core, &cursor, &member)) {
-        members->lacking = members->lacking || member.stateless;
-        members->member[members->count++] = member;
+    for (; members->count < world && core_member_next(c->core, &cursor, member); member++) {
+        members->lacking = members->lacking || member->stateless;
+        if ((members->count == 0 || member[-1].host.value != member->host.value) &&
+            id_map_put(&members->first, member->host.value, member) != 0) {
+            members_done(members);
+            return RK_ENOMEM;
+        }
+        members->count++;
     }
     return 0;
 }
 
-/* The members of `host`: a run of them. */
+/* The members of `host`, a run of them; NULL: none. */
 static const struct core_member *members_of_host(const struct members *members, uint64_t host,
                                                  size_t *count)
 {
-    size_t first = 0;
-    size_t last;
+    const struct core_member *first = id_map_find(&members->first, host);
+    const struct core_member *end = members->member + members->count;
 
-    while (first < members->count && members->member[first].host.value != host)
-        first++;
-    for (last = first; last < members->count && members->member[last].host.value == host; last++)
-        continue;
-    *count = last - first;
-    return members->member + first;
+    *count = 0;
+    while (first && first + *count < end && first[*count].host.value == host)
+        ++*count;
+    return first;
 }
 
 static uint32_t host_index_of(const struct members *members, uint64_t host)
@@ -225,10 +236,9 @@ static uint32_t host_index_of(const struct members *members, uint64_t host)
 
 /* Fills the members of a host in, and whether their state comes or goes from here. */
 static void go_fill_local(Rk__Go *go, const struct core_plan *plan, const struct members *members,
-                          uint64_t host, Rk__LocalMember *local, Rk__LocalMember **list)
+                          const struct core_member *member, size_t count, Rk__LocalMember *local,
+                          Rk__LocalMember **list)
 {
-    size_t count;
-    const struct core_member *member = members_of_host(members, host, &count);
     bool have = false;
     bool lack = false;
 
@@ -245,7 +255,8 @@ static void go_fill_local(Rk__Go *go, const struct core_plan *plan, const struct
     go->local = list;
     go->n_local = count;
     go->host_index = count > 0 ? member->host_index : UINT32_MAX;
-    go->give_state = have && (lack || (plan->state_host.value == host && members->lacking));
+    go->give_state =
+        have && (lack || (plan->state_host.value == member->host.value && members->lacking));
     go->take_state = lack && !have && !plan->fresh;
 }
 
@@ -294,15 +305,17 @@ static void go_send(struct coordinator *c, const struct core_plan *plan,
     Rk__Envelope envelope = RK__ENVELOPE__INIT;
     Rk__Go go = RK__GO__INIT;
     uint8_t done[RK_MAX_SHARDS / 8];
-    Rk__LocalMember *local = calloc(members->count + 1, sizeof *local);
-    Rk__LocalMember **list = calloc(members->count + 1, sizeof(Rk__LocalMember *));
+    size_t count;
+    const struct core_member *member = members_of_host(members, view->host.value, &count);
+    Rk__LocalMember *local = calloc(count + 1, sizeof *local);
+    Rk__LocalMember **list = calloc(count + 1, sizeof(Rk__LocalMember *));
     uint32_t *place = carrier_places(c, plan, members, &go.n_carrier_place);
 
     if (local && list && (place || !plan->carrier_part)) {
         go_fill_plan(c, &go, plan, members, done);
         go.carrier_place = place;
         comms_fill(c, &go);
-        go_fill_local(&go, plan, members, view->host.value, local, list);
+        go_fill_local(&go, plan, members, member, count, local, list);
         envelope.body_case = RK__ENVELOPE__BODY_GO;
         envelope.go = &go;
         server_send(c->server, view->worker.value, &envelope);
@@ -333,5 +346,5 @@ void plan_go(struct coordinator *c, const struct core_action *action)
         while (next_hearing(c, &cursor, &view))
             go_send(c, &plan, &members, &view);
     }
-    free(members.member);
+    members_done(&members);
 }

@@ -15,7 +15,6 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define HANDSHAKE_MS 20000 /* thousands may come at once, each takes a millisecond of a core */
 #define CONNECT_MS 2000
 #define REDIAL_MS 50
 #define REDIAL_MAX_MS 1000
@@ -75,7 +74,7 @@ static int set_options(struct server *server)
     rc |= set_int(socket, ZMQ_LINGER, 0);
     rc |= set_int(socket, ZMQ_SNDHWM, SEND_QUEUE);
     rc |= set_int(socket, ZMQ_RCVHWM, RECEIVE_QUEUE);
-    rc |= set_int(socket, ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS);
+    rc |= set_int(socket, ZMQ_HANDSHAKE_IVL, WIRE_HANDSHAKE_MS);
     /* what is for an agent that hung up must not reach the next one at its address */
     rc |= set_int(socket, ZMQ_IMMEDIATE, 1);
     rc |= set_int(socket, ZMQ_CONNECT_TIMEOUT, CONNECT_MS);

@@ -110,9 +110,10 @@ class Fleet:
         return seen
 
     def lose_all(self):
-        """As many losses as wanted, of all kinds."""
+        """As many losses as wanted, of all kinds, each when the one before has been digested."""
         seen = []
         for number in range(self.given.losses):
+            time.sleep(self.random.uniform(0.5, 1.5))
             seen.append(self.lose(KINDS[number % len(KINDS)]))
             if self.given.verbose:
                 progress(seen[-1])
