@@ -44,8 +44,8 @@ def mirrors():
         if suite.split("-")[0] == RELEASE and component == "main" and entry not in found:
             found.append(entry)
     if not found:
-        raise Missing(f"apt has no source of Debian {RELEASE} here; its packages are what the "
-                      f"cluster is made of, so run this on Debian {RELEASE}")
+        raise Missing(f"apt has no source of Debian {RELEASE} here; its packages and sources "
+                      f"are what this builds from, so run it on Debian {RELEASE}")
     return found
 
 
