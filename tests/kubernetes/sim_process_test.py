@@ -151,6 +151,7 @@ class Processes(Case):
         script = "echo start; sleep 1000"
         self.create("pods", shell("p", script, {"restartPolicy": "OnFailure"}))
         self.running("p")
+        wait_for(lambda: self.log("p") == "start\n", "its first line")
         self.sim.control("pod/exit", namespace=self.space, name="p", reason="OOMKilled")
         status = wait_for(lambda: next((s for s in self.get("pods", "p")["status"][
             "containerStatuses"] if s["restartCount"] == 1 and s["ready"]), None), "the restart")
