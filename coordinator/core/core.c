@@ -400,6 +400,8 @@ static uint64_t deadline_job(const struct core *core)
     case CORE_JOB_FORMING:
         return core->formed_since + core->config.silence;
     case CORE_JOB_STARTING:
+        if (core->broken)
+            return job_again(core);
         if (program_mode(core))
             return core->time < core->started_since + AUTO_SETTLE
                        ? core->started_since + AUTO_SETTLE
@@ -409,7 +411,7 @@ static uint64_t deadline_job(const struct core *core)
         return core->ready_since + core->config.gather;
     case CORE_JOB_RUNNING:
     case CORE_JOB_HELD:
-        return deadline_formed(core);
+        return core->broken ? job_again(core) : deadline_formed(core);
     case CORE_JOB_FINISHING:
         return core->grace > core->time ? core->grace : CORE_NONE;
     default:

@@ -151,16 +151,29 @@ static bool settled(const struct core *core)
     return core->config.mode == CORE_PROGRAM || core->time >= core->started_since + AUTO_SETTLE;
 }
 
+/* Telling all to start takes time that grows with them; the losses of that time share the next
+ * round. */
+uint64_t job_again(const struct core *core)
+{
+    return program_mode(core) ? core->started_since + core->taken * START_PACE : core->time;
+}
+
+static bool broken(const struct core *core)
+{
+    return core->broken && core->time >= job_again(core);
+}
+
 static enum job_event pending_starting(const struct core *core)
 {
     if (core->stopping)
         return JOB_EV_STOP;
-    if (core->broken)
+    if (broken(core))
         return JOB_EV_BROKEN;
     if (program_over(core))
         return core->plan.program ? JOB_EV_OVER : JOB_EV_UP;
     if (program_mode(core))
-        return core->unseen == 0 && core->count[CORE_RANK_STARTING] && settled(core)
+        return core->unseen == 0 && core->count[CORE_RANK_STARTING] && settled(core) &&
+                       !core->broken
                    ? JOB_EV_UP
                    : JOB_EV_COUNT_;
     if (core->count[CORE_RANK_READY] == 0)
@@ -177,7 +190,7 @@ static enum job_event pending_running(const struct core *core)
         return JOB_EV_LEFT;
     if (core->stopping && core->plan.stop_at == CORE_NONE)
         return JOB_EV_STOP;
-    if (core->broken || ((core->leave_later || core->drain_later) && core->step_seen))
+    if (broken(core) || ((core->leave_later || core->drain_later) && core->step_seen))
         return JOB_EV_BROKEN;
     if (program_over(core))
         return JOB_EV_OVER;

@@ -21,6 +21,7 @@
 #define NONE UINT32_MAX
 #define MAX_POSITION (UINT64_C(1) << 40) /* a step in a tick has 40 bits */
 #define AUTO_SETTLE (2 * RK_S)           /* a rank that has not joined by then is taken not to */
+#define START_PACE (10 * RK_US)          /* for each worker, between two starts of all of them */
 #define LAUNCH_TRIES 8u
 #define CHECKPOINT_TRIES 3u
 #define CARRIER_FREE_TRIES 3u
@@ -481,6 +482,8 @@ void drains_tick(struct core *core);
 
 void job_set(struct core *core, enum core_job_state state);
 void job_consider(struct core *core);
+/* When what is broken may be started again: now, or a little later. */
+uint64_t job_again(const struct core *core);
 void job_fail(struct core *core, int32_t exit_code, enum core_reason reason, uint32_t rank);
 const char *job_rule_name(enum core_job_state state, enum job_event event);
 const char *job_event_name(enum job_event event);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <zmq.h>
 
 #define HELLO_AGAIN (500 * RK_MS)
@@ -60,6 +61,12 @@ void agent_listen(struct agent *agent)
 
     snprintf(endpoint, sizeof endpoint, "tcp://%s:%u", agent->address, agent->port);
     agent->listens = zmq_bind(agent->socket, endpoint) == 0;
+}
+
+void agent_cut(struct agent *agent)
+{
+    if (agent->link > 0)
+        shutdown(agent->link, SHUT_RDWR);
 }
 
 void agent_stop(struct agent *agent)
@@ -239,6 +246,7 @@ static void receive(struct fleet *fleet, struct agent *agent)
         zmq_msg_init(&frame);
         if (zmq_msg_recv(&frame, agent->socket, ZMQ_DONTWAIT) < 0)
             return;
+        agent->link = zmq_msg_get(&frame, ZMQ_SRCFD);
         if (wire_decode(zmq_msg_data(&frame), zmq_msg_size(&frame), WIRE_MAX_FRAME, &envelope,
                         NULL) == 0)
             take(fleet, agent, envelope);

@@ -43,7 +43,7 @@ void fleet_joined(struct fleet *fleet, struct agent *agent, uint32_t members)
 
 /* ---- what is read ---------------------------------------------------------------------------- */
 
-static void stop(struct fleet *fleet, const char *address)
+static void stop(struct fleet *fleet, const char *address, bool cut)
 {
     for (struct agent **at = &fleet->first; *at != NULL; at = &(*at)->next) {
         struct agent *agent = *at;
@@ -53,6 +53,8 @@ static void stop(struct fleet *fleet, const char *address)
         *at = agent->next;
         if (agent->socket != NULL)
             epoll_ctl(fleet->poll, EPOLL_CTL_DEL, agent->fd, NULL);
+        if (cut)
+            agent_cut(agent);
         agent_stop(agent);
         print("stopped", fleet->mark.number);
         free(agent);
@@ -71,7 +73,7 @@ static void start(struct fleet *fleet, const char *line)
         free(agent);
         return;
     }
-    stop(fleet, agent->address);
+    stop(fleet, agent->address, false);
     if (agent_open(fleet, agent) != 0 ||
         epoll_ctl(fleet->poll, EPOLL_CTL_ADD, agent->fd, &event) != 0)
         exit(1);
@@ -85,7 +87,9 @@ static void obey(struct fleet *fleet, char *line)
     struct mark mark = {0};
 
     if (strncmp(line, "stop ", 5) == 0)
-        stop(fleet, line + 5);
+        stop(fleet, line + 5, false);
+    else if (strncmp(line, "cut ", 4) == 0)
+        stop(fleet, line + 4, true);
     else if (sscanf(line, "mark %" SCNu32 " %" SCNu32, &mark.number, &mark.members) == 2)
         fleet->mark = mark;
     else
@@ -179,7 +183,7 @@ int main(int argc, char **argv)
     while (!fleet.ended)
         turn(&fleet);
     while (fleet.first != NULL)
-        stop(&fleet, fleet.first->address);
+        stop(&fleet, fleet.first->address, false);
     zmq_ctx_term(fleet.context);
     close(fleet.poll);
     return 0;

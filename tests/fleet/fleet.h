@@ -5,7 +5,7 @@
  *
  * What is read, a line each (a kubelet's part, and the test's):
  *     start ADDRESS PORT TICKET UID NAME     a pod runs, and its agent listens
- *     stop ADDRESS                           that agent is gone, and its connection with it
+ *     stop ADDRESS, cut ADDRESS              that agent is gone; its connection with it, at once
  *     mark N MEMBERS                         from now on it is told what happens first:
  * What is printed, T in seconds since 1970:
  *     stopped N T    an agent hung up
@@ -26,7 +26,8 @@
 struct agent {
     struct agent *next;
     void *socket;
-    int fd; /* readable when the socket may have something */
+    int fd;   /* readable when the socket may have something */
+    int link; /* of its connection, 0: none yet */
     bool listens;
     char address[FLEET_ADDRESS], uid[64], name[96];
     unsigned port;
@@ -70,6 +71,8 @@ struct fleet {
 int agent_open(struct fleet *fleet, struct agent *agent);
 /* Tries to listen: the agent that had the address before may not have let go of it yet. */
 void agent_listen(struct agent *agent);
+/* Its connection, which must stand, ends now: libzmq would close it at some time after a stop. */
+void agent_cut(struct agent *agent);
 void agent_stop(struct agent *agent);
 /* Takes what has come, and says what is due. */
 void agent_turn(struct fleet *fleet, struct agent *agent);

@@ -87,11 +87,11 @@ class Agents:
         ticket = metadata["annotations"]["reknit.dev/ticket"]
         self.tell(f"start {address} {PORT} {ticket} {metadata['uid']} {metadata['name']}")
 
-    def stop(self, uid):
-        """The agent of a pod that has ended, if it is there."""
+    def stop(self, uid, how="stop"):
+        """The agent of a pod that has ended, if it is there; `cut`: its link, which stands."""
         address = self.address.pop(uid, None)
         if address:
-            self.tell(f"stop {address}")
+            self.tell(f"{how} {address}")
 
     def mark(self, members):
         """What happens from now on is waited for by until()."""

@@ -18,7 +18,7 @@ beat w1 w2
 drain w2 in 30000
   record
   launch t18 place 1
-hello w3 ticket 18
++10 hello w3 ticket 18
   welcome w3
   note drained w2
   kill w2 t10

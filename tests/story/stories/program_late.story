@@ -15,7 +15,7 @@ hello w2 ticket 10
 beat w1 w2
   record
   note generation_started workers 2 world 2
-close w2
++10 close w2
   record
   launch t18 place 1
   note worker_lost w2 closed
@@ -24,7 +24,7 @@ close w2
 hello w3 ticket 18
   welcome w3
   note worker_joined w3
-beat w1
++10 beat w1
   record
   note generation_started workers 2 world 1
   note recovered relaunch losses 1 lost 0

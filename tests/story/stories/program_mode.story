@@ -15,7 +15,7 @@ hello w2 ticket 10
 beat w1 w2
   record
   note generation_started workers 2 world 2
-exit w1 signal 9
++10 exit w1 signal 9
   note rank_exited w1 rank 0 signal 9
   start w1 slots 1 replace
   start w2 slots 1 replace
