@@ -59,58 +59,92 @@ static uint64_t held_by(const char *folder, bool v1)
     return held - (warm < held ? warm : 0);
 }
 
-static void look_at_group(struct rk_memory *memory, const char *folder, bool v1)
+/* Called for a group; false: enough. */
+typedef bool (*visit)(void *to, const char *folder, bool v1);
+
+static bool look_at_group(void *to, const char *folder, bool v1)
 {
+    struct rk_memory *memory = to;
     uint64_t limit = in_group(folder, v1 ? "memory.limit_in_bytes" : "memory.max", NULL);
     uint64_t held;
 
     if (limit == UINT64_MAX)
-        return;
+        return true;
     held = held_by(folder, v1);
     if (limit < memory->limit)
         memory->limit = limit;
     if ((held < limit ? limit - held : 0) < memory->room)
         memory->room = held < limit ? limit - held : 0;
+    return true;
+}
+
+/* The first that can be seen is the own one, or, where only a part of the tree is mounted, that of
+ * the whole container. */
+static bool kills_of_group(void *to, const char *folder, bool v1)
+{
+    uint64_t kills = in_group(folder, v1 ? "memory.oom_control" : "memory.events", "oom_kill ");
+
+    if (kills == UINT64_MAX)
+        return true;
+    *(uint64_t *)to = kills;
+    return false;
 }
 
 /* A line of /proc/self/cgroup, "number:controllers:path": its group, and those above it. */
-static void look_at_line(struct rk_memory *memory, char *line)
+static bool visit_line(char *line, visit call, void *to)
 {
     char *controllers = strchr(line, ':');
     char *path = controllers ? strchr(controllers + 1, ':') : NULL;
     bool v1;
 
     if (!path)
-        return;
+        return true;
     *path++ = '\0';
     path[strcspn(path, "\n")] = '\0';
     v1 = strstr(controllers, "memory") != NULL;
     if (!v1 && strcmp(controllers, ":") != 0)
-        return;
+        return true;
     for (char *slash = path + strlen(path); slash; slash = strrchr(path, '/')) {
         char folder[PATH_MAX + 64];
 
         *slash = '\0';
         snprintf(folder, sizeof folder, "/sys/fs/cgroup%s%s", v1 ? "/memory" : "", path);
-        look_at_group(memory, folder, v1);
+        if (!call(to, folder, v1))
+            return false;
     }
+    return true;
+}
+
+/* This process's groups of memory, from its own upwards. */
+static void visit_groups(visit call, void *to)
+{
+    char line[PATH_MAX];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+
+    while (file && fgets(line, sizeof line, file) && visit_line(line, call, to))
+        ;
+    if (file)
+        fclose(file);
 }
 
 void rk_memory_look(struct rk_memory *memory)
 {
     uint64_t available = number_in("/proc/meminfo", "MemAvailable:");
     uint64_t swap = number_in("/proc/meminfo", "SwapFree:");
-    char line[PATH_MAX];
-    FILE *file = fopen("/proc/self/cgroup", "re");
 
     memory->machine =
         available == UINT64_MAX ? UINT64_MAX : (available + (swap == UINT64_MAX ? 0 : swap)) * 1024;
     memory->limit = UINT64_MAX;
     memory->room = memory->machine;
-    while (file && fgets(line, sizeof line, file))
-        look_at_line(memory, line);
-    if (file)
-        fclose(file);
+    visit_groups(look_at_group, memory);
+}
+
+uint64_t rk_memory_kills(void)
+{
+    uint64_t kills = 0;
+
+    visit_groups(kills_of_group, &kills);
+    return kills;
 }
 
 /* Under shadow paging (PVM, nested guests) half of a page's cost is left when the kernel has

@@ -16,6 +16,10 @@ struct rk_memory {
  * can be seen, v1 or v2.  File cache counts as free. */
 void rk_memory_look(struct rk_memory *memory);
 
+/* Processes of this process's own cgroup that the kernel has killed for want of memory so far, 0
+ * where nothing says so.  The kernel counts one before it kills it. */
+uint64_t rk_memory_kills(void);
+
 /* Gives this process the pages that lie wholly within `bytes` bytes at `from`, so that nothing
  * stops at each of them later: for writing where `write`, else for reading.  Changes no byte.  What
  * cannot be populated is left as it is. */

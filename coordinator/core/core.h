@@ -172,7 +172,8 @@ struct core_event {
         struct {
             uint32_t slot;
             int32_t exit_code, signal;
-            bool stopped; /* the agent killed it because it stood still */
+            bool stopped;       /* the agent killed it because it stood still */
+            bool out_of_memory; /* the kernel killed it for that */
             bool joined, left;
             uint64_t position; /* left: its finished steps, as no heartbeat may have said yet */
             uint64_t detect;
@@ -293,6 +294,7 @@ enum core_reason {
     CORE_REASON_CHECKPOINT, /* nothing could be loaded */
     CORE_REASON_SAVE,       /* the final checkpoint could not be written */
     CORE_REASON_COMM,       /* communicators failed again and again */
+    CORE_REASON_MEMORY,     /* killed by the kernel, for want of memory */
 };
 
 /* How the carriers of a generation came when those before them were lost. */

@@ -294,9 +294,10 @@ void rank_exited(struct core *core, struct worker *worker, const struct core_eve
         rank_move(core, worker, slot, RANK_EV_DONE);
         return;
     }
-    exit.reason = event->rank_exited.stopped ? CORE_REASON_STOPPED
-                  : signal                   ? CORE_REASON_SIGNAL
-                                             : CORE_REASON_EXIT;
+    exit.reason = event->rank_exited.stopped                   ? CORE_REASON_STOPPED
+                  : killed && event->rank_exited.out_of_memory ? CORE_REASON_MEMORY
+                  : signal                                     ? CORE_REASON_SIGNAL
+                                                               : CORE_REASON_EXIT;
     exit.detect = event->rank_exited.detect;
     exit.by_program = !event->rank_exited.stopped && (signal ? !killed : code != 0);
     rank_gone(core, worker, slot, &exit);

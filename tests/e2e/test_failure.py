@@ -1,7 +1,44 @@
 """Programs that fail, budgets that are spent, and programs that know nothing of reknit."""
+import contextlib
+import os
 import unittest
 
-from reknit_test import SANITIZED, JobTest, chargpt, kill, program, ranks_of
+from reknit_test import SANITIZED, JobTest, chargpt, kill, program, ranks_of, wait_for
+
+CGROUPS = "/sys/fs/cgroup"
+MEMORY = 400 << 20
+# The first of its processes to come takes more than that; the next ones take nothing.
+EATER = "mkdir eaten 2>/dev/null || exit 0; exec python3 -c 'bytearray(1 << 30)'"
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(str(text))
+
+
+@contextlib.contextmanager
+def memory_group(limit):
+    """The folder of a cgroup with that much memory; None: none can be made here."""
+    unified = os.path.exists(f"{CGROUPS}/cgroup.controllers")
+    folder = f"{CGROUPS}{'' if unified else '/memory'}/reknit-test-{os.getpid()}"
+    try:
+        os.mkdir(folder)
+    except OSError:
+        yield None
+        return
+    try:
+        write(f"{folder}/{'memory.max' if unified else 'memory.limit_in_bytes'}", limit)
+        yield folder
+    except FileNotFoundError:  # the memory of groups is not counted here
+        yield None
+    finally:
+        wait_for(lambda: not open_procs(folder), "all of the group have ended")
+        os.rmdir(folder)
+
+
+def open_procs(folder):
+    with open(f"{folder}/cgroup.procs", encoding="utf-8") as f:
+        return f.read()
 
 
 class Failure(JobTest):
@@ -48,6 +85,23 @@ class Failure(JobTest):
         job = self.job("--workers", "2", "--backend", "none", "--", program("plain"),
                        "--exit", "5", "--rank", "1")
         job.finishes(5)
+
+    def test_out_of_memory(self):
+        with memory_group(MEMORY) as group:
+            if group is None:
+                self.skipTest(f"no cgroup with a limit of memory can be made under {CGROUPS}")
+            job = self.job("--workers", "2", "--backend", "none", "--", "sh", "-c", EATER,
+                           prefix=("sh", "-c", f'echo $$ >{group}/cgroup.procs; exec "$@"', "sh"))
+            job.finishes()
+        lost = job.events("rank_exited")
+        self.assertEqual([("out_of_memory", 9)], [(e["reason"], e["signal"]) for e in lost])
+        self.assertIn("ran out of memory and was killed", job.output())
+
+    def test_killed_is_not_out_of_memory(self):
+        job = self.job("--workers", "2", "--", *chargpt(60, 20))
+        kill(ranks_of(job.wait_whole(2, 3))[1]["pid"])
+        job.finishes()
+        self.assertEqual(["signal"], [e["reason"] for e in job.events("rank_exited")])
 
 
 if __name__ == "__main__":

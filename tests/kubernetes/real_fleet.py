@@ -83,10 +83,13 @@ class Kubelet:
             event = json.loads(line)
             kind, pod = event["type"], event["object"]
             self.made.setdefault(pod["metadata"]["name"], time.time())
-            if kind == "DELETED":
-                self.end(pod["metadata"]["uid"])
-            elif pod["status"].get("phase") == "Pending":
-                self.begin(pod)
+            try:
+                if kind == "DELETED":
+                    self.end(pod["metadata"]["uid"])
+                elif pod["status"].get("phase") == "Pending":
+                    self.begin(pod)
+            except OSError:  # the server has ended, as the test does
+                return
             yield kind, pod
 
     def begin(self, pod):

@@ -4,6 +4,7 @@
 #include "collectives/carrier_launch.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "worker/agent/state.h"
 #include "worker/agent/warden.h"
 #include "worker/serve/serve.h"
@@ -199,6 +200,7 @@ static struct agent *agent_new(const struct agent_options *options, pid_t warden
     agent->options = options;
     agent->now = rk_clock_now();
     agent->pid = getpid();
+    agent->memory_kills = rk_memory_kills();
     agent->warden_pid = warden;
     agent->epoll = -1;
     agent->signals.fd = agent->life.fd = agent->listener.fd = agent->declared.fd = -1;

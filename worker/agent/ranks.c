@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/memory.h"
 #include "worker/agent/process.h"
 
 #include <errno.h>
@@ -121,7 +122,8 @@ static void reset(struct rank *rank)
     rank->pid = 0;
     rank->attached_pid = 0;
     rank->child_gone = rank->attached_gone = false;
-    rank->joined = rank->entered = rank->member = rank->left = rank->killed_stopped = false;
+    rank->joined = rank->entered = rank->member = rank->left = false;
+    rank->killed_stopped = rank->out_of_memory = false;
     rank->stopped_at = rank->dying_at = rank->kill_at = 0;
     rank->seat = -1;
 }
@@ -136,6 +138,22 @@ static void unwrap_status(struct rank *rank)
         rank->status = WEXITSTATUS(rank->status) - 128;
 }
 
+/* The kernel counts what it kills for want of memory; each count is laid to one end by SIGKILL. */
+static bool ran_out_of_memory(struct agent *agent, const struct rank *rank)
+{
+    uint64_t kills;
+
+    if (!WIFSIGNALED(rank->status) || WTERMSIG(rank->status) != SIGKILL || rank->killed_stopped)
+        return false;
+    kills = rk_memory_kills();
+    if (kills <= agent->memory_kills)
+        return false;
+    agent->memory_kills++;
+    if (kills - agent->memory_kills > RK_MAX_SLOTS) /* others than ranks */
+        agent->memory_kills = kills;
+    return true;
+}
+
 static void rank_over(struct agent *agent, struct rank *rank)
 {
     struct arena_seat *seat = rank_seat(agent, rank);
@@ -143,6 +161,7 @@ static void rank_over(struct agent *agent, struct rank *rank)
     if (seat != NULL && atomic_load(&seat->left))
         rank_left(agent, rank, atomic_load(&seat->position));
     unwrap_status(rank);
+    rank->out_of_memory = ran_out_of_memory(agent, rank);
     output_close(agent, rank);
     if (rank->peer != NULL)
         peer_close(agent, rank->peer);

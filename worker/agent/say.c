@@ -266,6 +266,7 @@ void say_rank_exited(struct agent *agent, const struct rank *rank, uint64_t dete
     exited.exit_code = WIFEXITED(rank->status) ? WEXITSTATUS(rank->status) : 0;
     exited.signal = WIFSIGNALED(rank->status) ? WTERMSIG(rank->status) : 0;
     exited.stopped = rank->killed_stopped;
+    exited.out_of_memory = rank->out_of_memory;
     exited.detect_ns = detect;
     exited.joined = rank->joined;
     exited.left = rank->left;

@@ -78,6 +78,7 @@ struct rank {
     bool joined, entered, member, left, done;
     bool wait_said;      /* that there is no seat for it now */
     bool killed_stopped; /* we killed it because it stood still */
+    bool out_of_memory;  /* the kernel killed it for that */
     uint64_t position;   /* when it left */
     uint64_t stopped_at; /* when we first saw it stopped, 0: it is not */
     uint64_t dying_at;   /* first sign of its death, 0: it lives */
@@ -210,7 +211,8 @@ struct agent {
     uint64_t kill_at;    /* ending: SIGKILL then */
     uint64_t give_up_at; /* ending: leave what does not die to the warden */
     char end_why[256];
-    uint64_t refused; /* messages that came too late or made no sense */
+    uint64_t memory_kills; /* of our cgroup, those that ends of ranks were laid to included */
+    uint64_t refused;      /* messages that came too late or made no sense */
 };
 
 /* agent.c */
