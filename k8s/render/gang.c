@@ -159,24 +159,45 @@ static void set_volcano(struct render *render, json_t *spec)
         build_text(&render->build, spec, "priorityClassName", class);
 }
 
+static void set_size(struct render *render, json_t *spec)
+{
+    int64_t members = least_members(render->job);
+    json_t *resources = least_resources(render, members);
+
+    build_set(&render->build, spec, "minMember", json_integer(members));
+    if (resources != NULL)
+        build_set(&render->build, spec, "minResources", resources);
+    build_drop_empty(spec, "minResources");
+}
+
+int render_group_size(const struct mpijob *job, const struct render_options *options,
+                      const char **version, json_t **patch, struct rk_why *why)
+{
+    struct render render;
+    json_t *whole;
+
+    *patch = NULL;
+    render_begin(&render, job, options, why);
+    if (render.gang < RENDER_GANG_VOLCANO)
+        return 0;
+    *version = gangs[render.gang].api_version;
+    whole = json_object();
+    set_size(&render, build_child(&render.build, whole, "spec", "PodGroup"));
+    return render_end(&render, whole, patch);
+}
+
 json_t *gang_group(struct render *render)
 {
     struct build *build = &render->build;
     const struct mpijob *job = render->job;
-    int64_t members = least_members(job);
     json_t *group;
     json_t *spec;
-    json_t *resources;
 
     if (render->gang < RENDER_GANG_VOLCANO)
         return NULL;
     group = render_object(render, gangs[render->gang].api_version, "PodGroup", "");
     spec = build_child(build, group, "spec", "PodGroup");
-    build_set(build, spec, "minMember", json_integer(members));
-    resources = least_resources(render, members);
-    if (resources != NULL)
-        build_set(build, spec, "minResources", resources);
-    build_drop_empty(spec, "minResources");
+    set_size(render, spec);
     if (render->gang == RENDER_GANG_VOLCANO)
         set_volcano(render, spec);
     else

@@ -51,6 +51,11 @@ int render_job(const struct mpijob *job, const struct render_options *options, j
 int render_worker(const struct mpijob *job, const struct render_options *options,
                   const struct render_worker *worker, json_t **pod, struct rk_why *why);
 
+/* How large a job is to its gang scheduler, as a merge patch for its PodGroup NAME of *version (a
+ * literal); *patch NULL: it has none. */
+int render_group_size(const struct mpijob *job, const struct render_options *options,
+                      const char **version, json_t **patch, struct rk_why *why);
+
 /* An array: ServiceAccount, Role and RoleBinding `reknit`, the coordinator's rights in a namespace
  * (NULL: "default").  `gang` adds the right to that scheduler's PodGroups. */
 int render_rbac(const char *namespace, enum render_gang gang, json_t **objects, struct rk_why *why);

@@ -223,6 +223,40 @@ static void write_hosts(struct shell *shell)
     free(text);
 }
 
+static void on_group(void *who, const struct response *response)
+{
+    struct shell *shell = who;
+
+    shell->resize.group = NULL;
+    if (response->rc != 0)
+        rk_warn("PodGroup %s still asks for the size before: %s", shell->job->name, response->why);
+}
+
+/* A gang scheduler places none of a group's pods while there are fewer than its least, so not the
+ * successors of a job that has become smaller either. */
+static void write_group(struct shell *shell)
+{
+    const struct render_options options = {.namespace = shell->namespace,
+                                           .gang = shell->given.gang};
+    struct write_spec spec = {.namespace = shell->namespace,
+                              .plural = "podgroups",
+                              .name = shell->job->name,
+                              .deadline = DEADLINE,
+                              .done = on_group,
+                              .who = shell};
+    struct rk_why why = {""};
+    json_t *patch = NULL;
+    int rc = render_group_size(shell->job, &options, &spec.version, &patch, &why);
+
+    write_cancel(shell->resize.group);
+    shell->resize.group = NULL;
+    if (rc == 0 && patch != NULL)
+        rc = write_patch(shell->api, &spec, TYPE_MERGE_PATCH, patch, &shell->resize.group, &why);
+    if (rc != 0)
+        rk_warn("PodGroup %s still asks for the size before: %s", shell->job->name, why.text);
+    json_decref(patch);
+}
+
 static void done(struct shell *shell)
 {
     struct resize *resize = &shell->resize;
@@ -241,6 +275,7 @@ static void done(struct shell *shell)
     tell(shell, false, "WorkersResized", text);
     if (shell->line == NULL)
         write_hosts(shell);
+    write_group(shell);
 }
 
 void resize_answer(struct shell *shell, const Rk__Resize *answer)
@@ -319,5 +354,6 @@ int resize_open(struct shell *shell, struct rk_why *why)
 void resize_close(struct shell *shell)
 {
     write_cancel(shell->resize.write);
+    write_cancel(shell->resize.group);
     watch_close(shell->resize.watch);
 }

@@ -88,6 +88,7 @@ struct causes {
 struct resize {
     struct watch *watch;
     struct write *write; /* of the hostfile, under way */
+    struct write *group; /* of the gang scheduler's PodGroup, so too */
     uint32_t wanted;     /* by the Job; 0: it does not say */
     uint32_t asked, size, most;
     uint32_t asking;   /* the coordinator, until it answers; 0: nothing */

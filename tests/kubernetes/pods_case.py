@@ -72,6 +72,7 @@ class PodsCase(Case):
     """One simulated cluster; a folder for checkpoints for each test."""
 
     more = ""  # of the pods' specs
+    gang = ()  # --gang and a scheduler
     manifest = MANIFEST
 
     @classmethod
@@ -113,7 +114,7 @@ class PodsCase(Case):
 
     def rendered(self, *arguments):
         made = json.loads(subprocess.check_output(
-            [REKNIT, "render", *arguments, "-o", "json", "--namespace", self.space],
+            [REKNIT, "render", *arguments, *self.gang, "-o", "json", "--namespace", self.space],
             stderr=subprocess.DEVNULL))
         return made["items"] if isinstance(made, dict) else made
 

@@ -5,6 +5,7 @@ import sys
 import unittest
 
 from pods_case import PodsCase, wait_for
+from sim_client import path_of
 
 
 class Resize(PodsCase):
@@ -50,6 +51,22 @@ class Resize(PodsCase):
         wait_for(lambda: all(p["metadata"].get("ownerReferences")
                              for p in self.job_pods("apply").values()), "no pod without an owner")
         self.assertEqual("Complete", self.ended("apply"))
+
+    def test_a_gang(self):
+        """Its scheduler would place no successor while there are fewer pods than its least."""
+        wide = "reknit.dev/max-workers: '4'"
+        self.gang = ("--gang", "volcano")
+        where = path_of("podgroups", self.space, group="scheduling.volcano.sh/v1beta1")
+        objects = self.objects("gang", self.chargpt(500, pace=20), 3, setting=wide)
+        self.start("gang", self.chargpt(500, pace=20), 3, setting=wide)
+        self.sim.ask("POST", where, next(o for o in objects if o["kind"] == "PodGroup"))
+        self.seen("gang", "generation 1: 3 ranks")
+        for workers in (2, 4):
+            self.resize("gang", workers)
+            self.seen("gang", rf"generation \d+: {workers} ranks, workers {workers}")
+            wait_for(lambda n=workers: self.sim.ask("GET", f"{where}/gang")["spec"]["minMember"]
+                     == n + 1, "the least of the group")
+        self.assertEqual("Complete", self.ended("gang"))
 
     def test_a_size_that_cannot_be(self):
         self.start("wide", self.chargpt(300, pace=20), 2)
