@@ -63,6 +63,20 @@ class Own(PodsCase):
         survivor = self.get("pods", "storm-worker-1")
         self.assertEqual(before["storm-worker-1"]["metadata"]["uid"], survivor["metadata"]["uid"])
 
+    def test_a_spare_takes_a_place(self):
+        """Whichever is lost, a pod or the worker beside the coordinator."""
+        self.start("spare", self.chargpt(400, pace=20), 2, setting="reknit.dev/spares: '1'")
+        self.seen("spare", "generation 1: 3 ranks")
+        wait_for(lambda: len(self.job_pods("spare")) == 3, "a pod that waits")
+        self.seen("spare", "joined on spare-worker-2")
+        survivor = self.get("pods", "spare-worker-1")["metadata"]["uid"]
+        self.delete("pods", "spare-worker-0", gracePeriodSeconds=0)
+        self.seen("spare", r"generation \d+: 3 ranks, workers 3")
+        self.kill_process(self.coordinator_pod("spare"), "worker")
+        self.assertEqual("Complete", self.ended("spare"))
+        self.assertEqual(self.digest_of_laptop(400, 3), self.digest())
+        self.assertEqual(survivor, self.get("pods", "spare-worker-1")["metadata"]["uid"])
+
     def test_suspend_and_resume(self):
         self.start("pause", self.chargpt(300, pace=20), 1)
         self.seen("pause", "generation 1: 2 ranks")
