@@ -4,9 +4,11 @@ An Apt has its own sources list, package lists and cache in a folder of its own,
 root, reads what the machine's list lacks (sources) and leaves /etc/apt and /var/lib/apt alone.
 Mirrors and keys are those that the machine uses.  Names of packages stand in launch/packages.
 """
+import functools
 import os
 import re
 import subprocess
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PACKAGES = os.path.join(ROOT, "launch", "packages")
@@ -33,16 +35,34 @@ def install(*groups):
         raise Missing(f"could not install what {' '.join(groups)} needs; see apt's words above")
 
 
-def mirrors():
-    """[(address, suite)] of the machine's sources that have the release we build from."""
-    run = subprocess.run(["apt-get", "indextargets", "--format", TARGET, "Created-By: Packages"],
-                         text=True, check=True, stdout=subprocess.PIPE)
+def known_mirrors(*options):
+    """[(address, suite)] of our release, as far as apt has their lists."""
+    run = subprocess.run(["apt-get", *options, "indextargets", "--format", TARGET,
+                          "Created-By: Packages"], text=True, check=True, stdout=subprocess.PIPE)
     found = []
     for line in run.stdout.splitlines():
         address, suite, component = line.split()
         entry = (address, suite)
         if suite.split("-")[0] == RELEASE and component == "main" and entry not in found:
             found.append(entry)
+    return found
+
+
+def fetched_mirrors():
+    """The same where apt's lists were removed, as container images do: fetched into a folder that
+    goes away, which needs no root."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.mkdir(os.path.join(folder, "partial"))
+        options = ("-o", f"Dir::State::lists={folder}", "-o", "APT::Sandbox::User=")
+        subprocess.run(["apt-get", "-q", *options, "update"], check=False,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        return known_mirrors(*options)
+
+
+@functools.lru_cache(maxsize=None)
+def mirrors():
+    """[(address, suite)] of the machine's sources that have the release we build from."""
+    found = known_mirrors() or fetched_mirrors()
     if not found:
         raise Missing(f"apt has no source of Debian {RELEASE} here; its packages and sources "
                       f"are what this builds from, so run it on Debian {RELEASE}")
