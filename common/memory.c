@@ -1,6 +1,7 @@
 /* Memory of the machine and of cgroups; see memory.h. */
 #include "common/memory.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define KILLS "oom_kill " /* a line of a group's file */
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
@@ -82,12 +84,14 @@ static bool look_at_group(void *to, const char *folder, bool v1)
  * the whole container. */
 static bool kills_of_group(void *to, const char *folder, bool v1)
 {
-    uint64_t kills = in_group(folder, v1 ? "memory.oom_control" : "memory.events", "oom_kill ");
+    const char *file = v1 ? "memory.oom_control" : "memory.events";
+    char path[PATH_MAX + 96];
 
-    if (kills == UINT64_MAX)
+    if (in_group(folder, file, KILLS) == UINT64_MAX)
         return true;
-    *(uint64_t *)to = kills;
-    return false;
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    *(int *)to = open(path, O_RDONLY | O_CLOEXEC);
+    return *(int *)to < 0;
 }
 
 /* A line of /proc/self/cgroup, "number:controllers:path": its group, and those above it. */
@@ -139,12 +143,28 @@ void rk_memory_look(struct rk_memory *memory)
     visit_groups(look_at_group, memory);
 }
 
-uint64_t rk_memory_kills(void)
+int rk_memory_kills_open(void)
 {
-    uint64_t kills = 0;
+    int fd = -1;
 
-    visit_groups(kills_of_group, &kills);
-    return kills;
+    visit_groups(kills_of_group, &fd);
+    return fd;
+}
+
+uint64_t rk_memory_kills(int fd)
+{
+    char text[512];
+    ssize_t size = fd >= 0 ? pread(fd, text, sizeof text - 1, 0) : 0;
+    const char *at = text;
+
+    if (size <= 0)
+        return 0;
+    text[size] = '\0';
+    while (at != NULL && strncmp(at, KILLS, strlen(KILLS)) != 0) {
+        at = strchr(at, '\n');
+        at = at != NULL ? at + 1 : NULL;
+    }
+    return at != NULL ? strtoull(at + strlen(KILLS), NULL, 10) : 0;
 }
 
 /* Under shadow paging (PVM, nested guests) half of a page's cost is left when the kernel has

@@ -16,9 +16,11 @@ struct rk_memory {
  * can be seen, v1 or v2.  File cache counts as free. */
 void rk_memory_look(struct rk_memory *memory);
 
-/* Processes of this process's own cgroup that the kernel has killed for want of memory so far, 0
- * where nothing says so.  The kernel counts one before it kills it. */
-uint64_t rk_memory_kills(void);
+/* Opens what rk_memory_kills reads, about this process's own cgroup; -1: nothing says so here. */
+int rk_memory_kills_open(void);
+/* Processes of that cgroup that the kernel has killed for want of memory so far: it counts one
+ * before it kills it.  0 for -1.  Some microseconds. */
+uint64_t rk_memory_kills(int fd);
 
 /* Gives this process the pages that lie wholly within `bytes` bytes at `from`, so that nothing
  * stops at each of them later: for writing where `write`, else for reading.  Changes no byte.  What

@@ -2,7 +2,17 @@
 #ifndef RK_LAUNCH_BENCH_H
 #define RK_LAUNCH_BENCH_H
 
+#include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#define BENCH_SUMS 65536u
+
+/* A file that the ranks of `reknit bench recovery` map: when the first of them had the first sum of
+ * a generation, by rk_clock_now; generation g stands at g modulo BENCH_SUMS, 0: none yet. */
+struct bench_sums {
+    _Atomic uint64_t first[BENCH_SUMS];
+};
 
 int bench_recovery(int argc, char **argv);
 int bench_allreduce(int argc, char **argv);

@@ -1,10 +1,15 @@
 /* The rank of `reknit bench recovery`: steps with gradients of a given size and no arithmetic to
- * speak of, until it is stopped.  usage: reknit-bench-rank MEGABYTES */
+ * speak of, until it is stopped.  FILE, of one struct bench_sums, learns when each generation had
+ * its first sum.  usage: reknit-bench-rank MEGABYTES [FILE] */
 #include "common/clock.h"
+#include "launch/bench.h"
 #include "worker/reknit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define BATCH 1024
 
@@ -12,7 +17,17 @@ struct model {
     float *weights;
     float *gradient;
     uint64_t count;
+    struct bench_sums *sums; /* NULL: nobody wants to know */
 };
+
+static void note_sum(const struct model *model, uint64_t generation)
+{
+    uint64_t none = 0;
+
+    if (model->sums != NULL)
+        atomic_compare_exchange_strong(&model->sums->first[generation % BENCH_SUMS], &none,
+                                       rk_clock_now());
+}
 
 static void compute(const struct model *model, uint64_t step, int64_t shard)
 {
@@ -46,6 +61,7 @@ static int one_step(struct rk_session *session, const struct model *model, uint6
     } while (rc == RK_REFORMED);
     if (rc != 0)
         return rc;
+    note_sum(model, rk_generation(session));
     update(model);
     return rk_step_end(session, step);
 }
@@ -83,15 +99,31 @@ static int join_and_train(const struct model *model)
     return rk_leave(session) < 0 || rc < 0 ? 70 : 0;
 }
 
+static struct bench_sums *sums_map(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    void *map =
+        fd < 0 ? MAP_FAILED
+               : mmap(NULL, sizeof(struct bench_sums), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (fd >= 0)
+        close(fd);
+    return map == MAP_FAILED ? NULL : map;
+}
+
 int main(int argc, char **argv)
 {
     struct model model = {.count = 0};
-    unsigned long megabytes = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
+    unsigned long megabytes = argc == 2 || argc == 3 ? strtoul(argv[1], NULL, 10) : 0;
     int code = 69;
 
     if (megabytes == 0 || megabytes > 4096) {
-        fprintf(stderr, "usage: reknit-bench-rank MEGABYTES\n");
+        fprintf(stderr, "usage: reknit-bench-rank MEGABYTES [FILE]\n");
         return 64;
+    }
+    if (argc == 3 && (model.sums = sums_map(argv[2])) == NULL) {
+        fprintf(stderr, "reknit-bench-rank: %s cannot be mapped\n", argv[2]);
+        return 69;
     }
     model.count = (uint64_t)megabytes * 1000000 / sizeof(float);
     model.weights = calloc(model.count, sizeof(float));

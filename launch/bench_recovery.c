@@ -1,7 +1,8 @@
 /* `reknit bench recovery`: what a loss costs, from kill -9 to the next finished step.
  *
  * Runs a job of its own, kills a random rank, carrier, host or mpirun again and again once the job
- * steps in its full size, and takes the time of the kill here and that of `recovered` from the
+ * steps in its full size, and takes the time of the kill here, that of the next sum from the ranks
+ * themselves, and that of `recovered`, when the coordinator has heard of a finished step, from the
  * job's events. */
 #include "common/clock.h"
 #include "launch/arguments.h"
@@ -15,6 +16,7 @@
 #include "launch/sweep.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
@@ -23,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,18 +64,22 @@ static const struct command bench_command = {
     .usage = "[options]",
     .about =
         "Measures the time from kill -9 of a rank, of a carrier between hosts, of its mpirun, or\n"
-        "of all processes of a virtual host, to the next finished step.",
+        "of all processes of a virtual host, to the next finished step, and to the first sum in "
+        "it.",
     .arguments = arguments,
     .count = sizeof arguments / sizeof arguments[0],
-    .after = "step_ms is the median time of an undisturbed step; it is part of each recovery.\n"
-             "`standby` counts the recoveries in which other carriers took over.",
+    .after =
+        "sum_*: to the first sum that a rank has; p50, p90 and max: until the coordinator has\n"
+        "heard of the finished step.  step_ms is the median time of an undisturbed step; it is "
+        "part of each recovery.\n"
+        "`standby` counts the recoveries in which other carriers took over.",
 };
 
 struct bench {
     struct bench_options options;
     enum victim kind;
     char folder[PATH_MAX]; /* for events and logs; removed at the end */
-    char events[PATH_MAX + 16];
+    char events[PATH_MAX + 16], shared[PATH_MAX + 16];
     char name[64];
     struct process run;
     struct lines out, err;
@@ -80,8 +87,9 @@ struct bench {
     struct client client;
     long offset;   /* in the events */
     uint64_t step; /* when the last recovery was over */
-    double *total_ms, *step_ms;
-    size_t kills, steps;
+    struct bench_sums *sums;
+    double *total_ms, *sum_ms, *step_ms;
+    size_t kills, summed, steps;
     int64_t in_place, lost_steps, standby;
 };
 
@@ -148,11 +156,12 @@ static int start_run(struct bench *bench, struct rk_why *why)
     char *standby = (char *)(uintptr_t)bench->options.standby;
     char *argv[] = {"reknit",  "run",     "--name",   bench->name,   "--workers",
                     number[0], "--quiet", "--events", bench->events, "--max-restarts",
-                    number[2], "--",      rank,       number[1],     NULL,
-                    NULL,      NULL,      NULL,       NULL};
+                    number[2], "--",      rank,       number[1],     bench->shared,
+                    NULL,      NULL,      NULL,       NULL,          NULL};
     if (bench->options.virtual_hosts > 1) {
-        char *tail[] = {"--virtual-hosts", number[3], "--standby-carriers", standby, "--", rank,
-                        number[1],         NULL};
+        char *tail[] = {"--virtual-hosts", number[3],     "--standby-carriers",
+                        standby,           "--",          rank,
+                        number[1],         bench->shared, NULL};
 
         memcpy(argv + 11, tail, sizeof tail);
     }
@@ -164,13 +173,34 @@ static int start_run(struct bench *bench, struct rk_why *why)
                          &bench->run, why);
 }
 
+/* The file through which the ranks say when they had sums. */
+static int share_sums(struct bench *bench, struct rk_why *why)
+{
+    void *map = MAP_FAILED;
+    int fd;
+
+    snprintf(bench->shared, sizeof bench->shared, "%s/sums", bench->folder);
+    fd = open(bench->shared, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0 && ftruncate(fd, sizeof *bench->sums) == 0)
+        map = mmap(NULL, sizeof *bench->sums, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        rk_fail_errno(why, errno, "%s cannot be made and mapped", bench->shared);
+    else
+        bench->sums = map;
+    if (fd >= 0)
+        close(fd);
+    return map == MAP_FAILED ? RK_ENOMEM : 0;
+}
+
 static int set_up(struct bench *bench, struct rk_why *why)
 {
     const char *tmp = surroundings_get("TMPDIR");
+    int rc;
 
     bench->total_ms = calloc(bench->options.kills, sizeof(double));
+    bench->sum_ms = calloc(bench->options.kills, sizeof(double));
     bench->step_ms = calloc(bench->options.kills, sizeof(double));
-    if (bench->total_ms == NULL || bench->step_ms == NULL)
+    if (bench->total_ms == NULL || bench->sum_ms == NULL || bench->step_ms == NULL)
         return rk_fail(why, RK_ENOMEM, "no memory for the results");
     snprintf(bench->folder, sizeof bench->folder, "%s/reknit-bench-XXXXXX",
              tmp != NULL ? tmp : "/tmp");
@@ -181,7 +211,8 @@ static int set_up(struct bench *bench, struct rk_why *why)
     snprintf(bench->name, sizeof bench->name, "bench-recovery-%d", (int)getpid());
     /* The logs of the job shall not stay. */
     surroundings_set("XDG_STATE_HOME", bench->folder);
-    return start_run(bench, why);
+    rc = share_sums(bench, why);
+    return rc != 0 ? rc : start_run(bench, why);
 }
 
 static void clear_up(struct bench *bench, bool failed)
@@ -207,7 +238,10 @@ static void clear_up(struct bench *bench, bool failed)
     }
     lines_done(&bench->out);
     lines_done(&bench->err);
+    if (bench->sums != NULL)
+        munmap(bench->sums, sizeof *bench->sums);
     free(bench->total_ms);
+    free(bench->sum_ms);
     free(bench->step_ms);
 }
 
@@ -303,11 +337,16 @@ static json_t *next_recovered(struct bench *bench)
     return found;
 }
 
-static void take_recovered(struct bench *bench, const json_t *event, double killed_ms)
+static void take_recovered(struct bench *bench, const json_t *event, uint64_t killed,
+                           double killed_ms)
 {
+    uint64_t generation = (uint64_t)event_integer(event, "generation", 0);
+    uint64_t summed = atomic_load(&bench->sums->first[generation % BENCH_SUMS]);
     const char *mode = json_string_value(json_object_get(event, "mode"));
     const char *carriers = json_string_value(json_object_get(event, "carriers"));
 
+    if (summed > killed)
+        bench->sum_ms[bench->summed++] = (double)(summed - killed) / 1e6;
     bench->total_ms[bench->kills++] = event_number(event, "t", 0) * 1e3 - killed_ms;
     bench->in_place += mode != NULL && strcmp(mode, "in_place") == 0 ? 1 : 0;
     bench->standby += carriers != NULL && strcmp(carriers, "standby") == 0 ? 1 : 0;
@@ -319,6 +358,7 @@ static int one_kill(struct bench *bench, struct rk_why *why)
 {
     pid_t pids[VICTIMS_MOST];
     uint64_t deadline;
+    uint64_t killed;
     double killed_ms;
     json_t *event;
     size_t count;
@@ -328,6 +368,7 @@ static int one_kill(struct bench *bench, struct rk_why *why)
         return rc;
     json_decref(next_recovered(bench)); /* none: only moves to the end */
     killed_ms = (double)rk_clock_wall() / 1e6;
+    killed = rk_clock_now();
     if (kill(pids[0], SIGKILL) != 0)
         return rk_fail_errno(why, errno, "process %d cannot be killed", (int)pids[0]);
     for (size_t i = 1; i < count; i++)
@@ -342,7 +383,7 @@ static int one_kill(struct bench *bench, struct rk_why *why)
                            bench->kills + 1);
         poll(NULL, 0, LOOK_MS);
     }
-    take_recovered(bench, event, killed_ms);
+    take_recovered(bench, event, killed, killed_ms);
     json_decref(event);
     return 0;
 }
@@ -353,23 +394,26 @@ static void print_results(struct bench *bench)
     double p90 = bench_percentile(bench->total_ms, bench->kills, 0.9);
     double max = bench_percentile(bench->total_ms, bench->kills, 1);
     double step = bench_percentile(bench->step_ms, bench->steps, 0.5);
+    double sum50 = bench_percentile(bench->sum_ms, bench->summed, 0.5);
+    double sum90 = bench_percentile(bench->sum_ms, bench->summed, 0.9);
 
     if (bench->options.json)
-        printf("{\"p50_ms\": %.3f, \"p90_ms\": %.3f, \"max_ms\": %.3f, \"step_ms\": %.3f, "
+        printf("{\"p50_ms\": %.3f, \"p90_ms\": %.3f, \"max_ms\": %.3f, \"sum_p50_ms\": %.3f, "
+               "\"sum_p90_ms\": %.3f, \"step_ms\": %.3f, "
                "\"kill\": \"%s\", \"kills\": %zu, \"in_place\": %" PRId64
                ", \"lost_steps\": %" PRId64 ", \"standby\": %" PRId64
                ", \"workers\": %u, \"grad_mb\": %u, \"hosts\": %u}\n",
-               p50, p90, max, step, victim_names[bench->kind], bench->kills, bench->in_place,
-               bench->lost_steps, bench->standby, bench->options.workers, bench->options.megabytes,
-               bench->options.virtual_hosts);
+               p50, p90, max, sum50, sum90, step, victim_names[bench->kind], bench->kills,
+               bench->in_place, bench->lost_steps, bench->standby, bench->options.workers,
+               bench->options.megabytes, bench->options.virtual_hosts);
     else
         printf("from kill -9 of a %s to the next finished step, %u ranks on %u hosts, %u MB of "
                "gradients:\n"
-               "  p50_ms %.1f  p90_ms %.1f  max_ms %.1f   (%zu kills, %" PRId64
-               " in place, %" PRId64 " by standby carriers, %" PRId64
+               "  p50_ms %.1f  p90_ms %.1f  max_ms %.1f  sum_p50_ms %.1f  sum_p90_ms %.1f\n"
+               "  (%zu kills, %" PRId64 " in place, %" PRId64 " by standby carriers, %" PRId64
                " steps lost; an undisturbed step: %.1f ms)\n",
                victim_names[bench->kind], bench->options.workers, bench->options.virtual_hosts,
-               bench->options.megabytes, p50, p90, max, bench->kills, bench->in_place,
+               bench->options.megabytes, p50, p90, max, sum50, sum90, bench->kills, bench->in_place,
                bench->standby, bench->lost_steps, step);
 }
 

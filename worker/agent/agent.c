@@ -200,7 +200,8 @@ static struct agent *agent_new(const struct agent_options *options, pid_t warden
     agent->options = options;
     agent->now = rk_clock_now();
     agent->pid = getpid();
-    agent->memory_kills = rk_memory_kills();
+    agent->memory_fd = rk_memory_kills_open();
+    agent->memory_kills = rk_memory_kills(agent->memory_fd);
     agent->warden_pid = warden;
     agent->epoll = -1;
     agent->signals.fd = agent->life.fd = agent->listener.fd = agent->declared.fd = -1;
@@ -240,6 +241,8 @@ static void agent_free(struct agent *agent)
     relay_close(agent, LINGER_MS);
     if (agent->epoll >= 0)
         close(agent->epoll);
+    if (agent->memory_fd >= 0)
+        close(agent->memory_fd);
     free(agent);
 }
 

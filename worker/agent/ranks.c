@@ -145,7 +145,7 @@ static bool ran_out_of_memory(struct agent *agent, const struct rank *rank)
 
     if (!WIFSIGNALED(rank->status) || WTERMSIG(rank->status) != SIGKILL || rank->killed_stopped)
         return false;
-    kills = rk_memory_kills();
+    kills = rk_memory_kills(agent->memory_fd);
     if (kills <= agent->memory_kills)
         return false;
     agent->memory_kills++;
@@ -170,11 +170,11 @@ static void rank_over(struct agent *agent, struct rank *rank)
         arena_seat_ghost(&agent->arena, (uint32_t)rank->seat);
     bool clean = WIFEXITED(rank->status) && WEXITSTATUS(rank->status) == 0;
     rank->done = rank->left || (clean && !rank->joined);
+    say_rank_exited(agent, rank,
+                    agent->now - (rank->stopped_at != 0 ? rank->stopped_at : rank->dying_at));
     if (!rank->done && agent->end == AGENT_RUNS)
         rk_info("rank %u lost: %s %d", rank->name, WIFEXITED(rank->status) ? "exit code" : "signal",
                 WIFEXITED(rank->status) ? WEXITSTATUS(rank->status) : WTERMSIG(rank->status));
-    say_rank_exited(agent, rank,
-                    agent->now - (rank->stopped_at != 0 ? rank->stopped_at : rank->dying_at));
     reset(rank);
     freeze_check(agent);
     if (rank->order.wanted)

@@ -211,6 +211,7 @@ struct agent {
     uint64_t kill_at;    /* ending: SIGKILL then */
     uint64_t give_up_at; /* ending: leave what does not die to the warden */
     char end_why[256];
+    int memory_fd;         /* what counts them: */
     uint64_t memory_kills; /* of our cgroup, those that ends of ranks were laid to included */
     uint64_t refused;      /* messages that came too late or made no sense */
 };
