@@ -22,10 +22,13 @@ void job_fail(struct core *core, int32_t exit_code, enum core_reason reason, uin
 
 /* ---- what follows ---------------------------------------------------------------------------- */
 
+/* Ranks that the coordinator before had started were told of its world. */
 static enum core_job_state job_start_ranks(struct core *core)
 {
+    bool others = core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE] > 0;
+
     core->adopting = core->broken = false;
-    ranks_start_all(core, false);
+    ranks_start_all(core, program_mode(core) && others);
     return CORE_JOB_STARTING;
 }
 
@@ -43,7 +46,7 @@ static enum core_job_state job_up(struct core *core)
     core->plan.members = core->taken;
     core->plan.world = core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE];
     core->started = true;
-    core->broken = core->came_late;
+    core->broken = core->came_late && core->count[CORE_RANK_STARTING] > 0;
     record_now(core);
     form_note(core);
     losses_go(core, false, 0);

@@ -78,8 +78,9 @@ static void place_begin(struct core *core, uint32_t p)
         core->stopping)
         return;
     ranks_name(core, worker);
-    if (core->plan.program && program_mode(core))
-        core->broken = true; /* all start anew, with a larger world */
+    if (program_mode(core) &&
+        (core->plan.program || core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE] == 0))
+        core->broken = true; /* all start anew, with a larger world; or there is nobody else */
     else if (core->config.mode == CORE_PROGRAM && core->state == CORE_JOB_STARTING)
         core->came_late = true; /* so too, once they run: they were told of a smaller one */
     else

@@ -67,8 +67,8 @@ bool recover_hello(struct core *core, uint32_t index, const struct core_event *e
     for (uint32_t s = 0; s < status->slots; s++) {
         if (!rank_adopt(core, worker, s, &status->rank[s]))
             return false;
-        if (event->word && status->rank[s].state == CORE_RANK_EMPTY &&
-            worker->rank[s].name != CORE_NO_RANK)
+        if ((event->word || (program_mode(core) && status->rank[s].pid)) &&
+            status->rank[s].state == CORE_RANK_EMPTY && worker->rank[s].name != CORE_NO_RANK)
             rank_missed(core, worker, s);
     }
     worker->word = event->word;
@@ -164,10 +164,22 @@ static enum core_job_state go_on(struct core *core)
     return core->ending ? finish_start(core) : CORE_JOB_RUNNING;
 }
 
+/* Whether somebody who has a place has a rank that neither runs nor has done its work. */
+static bool lacks_ranks(const struct core *core)
+{
+    for (uint32_t p = 0; p < core->target; p++) {
+        const struct place *place = &core->place[p];
+
+        if (place->state == PLACE_TAKEN && core->worker[place->worker].count[CORE_RANK_EMPTY])
+            return true;
+    }
+    return core->taken == 0;
+}
+
 static enum core_job_state program_goes_on(struct core *core)
 {
     core->plan.program = true;
-    core->broken = core->pending.count || core->unseen || core->count[CORE_RANK_STARTING] == 0;
+    core->broken = core->pending.count || core->unseen || lacks_ranks(core);
     return CORE_JOB_RUNNING;
 }
 

@@ -183,10 +183,20 @@ static void rank_clear(struct worker *worker, struct rank *rank)
     rank->status.position = 0;
 }
 
+void agent_says_exit(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal, bool left)
+{
+    struct letter *letter = letter_new(sim, w, CORE_EV_RANK_EXITED);
+
+    letter->slot = slot;
+    letter->code = signal;
+    letter->flag = left;
+    letter->a = (uint64_t)sim->worker[w].rank[slot].status.pid;
+    letter_send(sim, w, letter);
+}
+
 void rank_die(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal)
 {
     struct rank *rank = &sim->worker[w].rank[slot];
-    struct letter *letter;
     bool left = rank->status.state == CORE_RANK_LEFT;
     int32_t pid = rank->status.pid;
 
@@ -199,12 +209,7 @@ void rank_die(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal)
         rank_clear(&sim->worker[w], rank);
         rank->status.pid = pid;
     }
-    letter = letter_new(sim, w, CORE_EV_RANK_EXITED);
-    letter->slot = slot;
-    letter->code = signal;
-    letter->flag = left;
-    letter->a = (uint64_t)pid;
-    letter_send(sim, w, letter);
+    agent_says_exit(sim, w, slot, signal, left);
 }
 
 void agent_die(struct sim *sim, uint32_t w, bool silent)
@@ -486,6 +491,8 @@ static void take_start(struct sim *sim, uint32_t w, const struct letter *letter)
         if (rank->status.state != CORE_RANK_EMPTY)
             rank_clear(worker, rank);
         rank->status.rank = letter->rank[s].rank;
+        rank->world = letter->world;
+        rank->ended_at = 0;
         rank->status.state = CORE_RANK_STARTING;
         rank->status.pid = ++sim->pid;
         rank_push(sim, EV_UP, w, s, 5 * RK_MS + sim_below(sim, 50 * RK_MS));

@@ -156,7 +156,7 @@ static void status_fill(const struct sim *sim, const struct letter *letter,
         status->rank[s] = letter->rank[s];
 }
 
-static void event_fill(const struct letter *letter, struct core_event *event,
+static void event_fill(const struct sim *sim, const struct letter *letter, struct core_event *event,
                        const struct core_worker_status *status)
 {
     switch (letter->kind) {
@@ -186,7 +186,7 @@ static void event_fill(const struct letter *letter, struct core_event *event,
     case CORE_EV_RANK_EXITED:
         event->rank_exited.slot = letter->slot;
         event->rank_exited.signal = letter->code > 0 ? letter->code : 0;
-        event->rank_exited.joined = true;
+        event->rank_exited.joined = !sim->o.program;
         event->rank_exited.left = letter->flag;
         event->rank_exited.pid = (int32_t)letter->a;
         event->rank_exited.detect = RK_MS;
@@ -253,7 +253,7 @@ void boss_take(struct sim *sim, const struct item *item)
     event.word = item->letter->word;
     event.serial = item->letter->serial;
     status_fill(sim, item->letter, &status);
-    event_fill(item->letter, &event, &status);
+    event_fill(sim, item->letter, &event, &status);
     if (event.kind == CORE_EV_LAUNCHED)
         launched(sim, &event);
     if (event.kind == CORE_EV_COMMITTED && item->letter->code == 0 && sim->committed_count < 64)
@@ -345,6 +345,19 @@ static struct letter *letter_of(const struct core_action *action)
     return letter;
 }
 
+/* Ranks that have a name, as plan.c of the coordinator counts them. */
+static uint32_t world_of(const struct sim *sim)
+{
+    struct core_worker_view view;
+    uint32_t cursor = 0;
+    uint32_t world = 0;
+
+    while (core_worker_next(sim->core, &cursor, &view))
+        for (uint32_t s = 0; s < view.status.slots; s++)
+            world += view.status.rank[s].rank != CORE_NO_RANK;
+    return world;
+}
+
 static void to_worker(struct sim *sim, uint32_t w, const struct core_action *action,
                       struct plan *plan)
 {
@@ -356,6 +369,8 @@ static void to_worker(struct sim *sim, uint32_t w, const struct core_action *act
         struct core_worker_view view;
 
         core_worker_find(sim->core, sim->worker[w].id, &view);
+        letter->world = sim->o.program ? world_of(sim) : 0;
+        sim->newest_start_at = sim->now;
         for (uint32_t s = 0; s < sim->o.slots; s++)
             letter->rank[s] = view.status.rank[s];
     }
@@ -436,9 +451,9 @@ static void note(struct sim *sim, const struct core_action *action)
         sim->exit_code = action->exit_code;
     }
     if (sim->o.verbose)
-        printf("%9.6f = %s w%d rank %d reason %s step %lld\n", seconds(sim),
+        printf("%9.6f = %s w%d rank %d reason %s step %lld losses %u\n", seconds(sim),
                core_note_name(action->note), number_of(action->worker), (int)action->rank,
-               core_reason_name(action->reason), (long long)action->step);
+               core_reason_name(action->reason), (long long)action->step, action->losses);
 }
 
 static void record(struct sim *sim, bool later)
@@ -491,6 +506,8 @@ static void action_do(struct sim *sim, const struct core_action *action)
         break;
     case CORE_DO_FINISH:
         sim->over = true;
+        if (sim->o.program)
+            program_check(sim);
         break;
     case CORE_DO_FREEZE:
         fence(sim, action);

@@ -227,7 +227,7 @@ static void take(struct sim *sim, const struct item *item)
         take_beat(sim, item);
         break;
     case EV_UP:
-        rank_up(sim, item);
+        (sim->o.program ? program_up : rank_up)(sim, item);
         break;
     case EV_READY:
         rank_ready(sim, item);
@@ -236,7 +236,7 @@ static void take(struct sim *sim, const struct item *item)
         rank_advance(sim, item);
         break;
     case EV_EXIT:
-        rank_exit(sim, item);
+        (sim->o.program ? program_exit : rank_exit)(sim, item);
         break;
     case EV_FAULT:
         take_fault(sim);
@@ -275,6 +275,7 @@ static void sim_init(struct sim *sim, const struct options *o)
         .slots = o->slots,
         .shards = o->shards,
         .launches = true,
+        .mode = o->program ? CORE_PROGRAM : CORE_AUTO,
         .gather = RK_S,
         .silence = RK_S,
         .launch_timeout = 5 * RK_S,
@@ -304,10 +305,11 @@ static void sim_judge(struct sim *sim)
         sim_fail(sim, "the job did not end");
     else if (sim->exit_code != 0 && !(sim->exit_code == 69 && sim->config.checkpoints))
         sim_fail(sim, "the job ended with another code than 0");
-    else if (sim->finished_steps < sim->o.steps && sim->exit_code == 0)
+    else if (!sim->o.program && sim->finished_steps < sim->o.steps && sim->exit_code == 0)
         sim_fail(sim, "the job ended before all its steps were done");
     else if (sim->restarts == 0 && sim->exit_code == 0 &&
-             (sim->losses_recovered < sim->losses_early ||
+             /* of a program, a worker that was to start with the others had no part in it yet */
+             ((sim->losses_recovered < sim->losses_early && !sim->o.program) ||
               sim->losses_recovered > sim->losses_noted))
         sim_fail(sim, "losses are missing in what was recovered");
 }
@@ -370,6 +372,8 @@ static bool option(struct options *o, uint64_t *seeds, const char *name, const c
         o->faults = strtod(value, NULL);
     else if (strcmp(name, "--restarts") == 0)
         o->no_restarts = number == 0;
+    else if (strcmp(name, "--program") == 0)
+        o->program = number != 0;
     else if (strcmp(name, "--verbose") == 0)
         o->verbose = (uint32_t)number;
     else
@@ -395,7 +399,7 @@ int main(int argc, char **argv)
             fprintf(stderr,
                     "usage: sim --workers N --seconds T --seed S [--seeds K] [--hosts H] "
                     "[--slots S] [--spares N] [--shards V] [--steps N] [--faults PER_SECOND] "
-                    "[--restarts 0|1] [--verbose 1|2]\n");
+                    "[--restarts 0|1] [--program 0|1] [--verbose 1|2]\n");
             return 64;
         }
     }
@@ -410,10 +414,10 @@ int main(int argc, char **argv)
         if (failure) {
             printf(
                 "FAILED: %s\nreplay: %s --workers %u --hosts %u --slots %u --spares %u --shards %u "
-                "--seconds %llu --steps %llu --faults %g --restarts %d --seed %llu\n",
+                "--seconds %llu --steps %llu --faults %g --restarts %d --program %d --seed %llu\n",
                 failure, argv[0], o.workers, o.hosts, o.slots, o.spares, o.shards,
                 (unsigned long long)o.seconds, (unsigned long long)o.steps, o.faults,
-                !o.no_restarts, (unsigned long long)o.seed);
+                !o.no_restarts, o.program, (unsigned long long)o.seed);
             return 1;
         }
     }

@@ -19,6 +19,7 @@ struct options {
     uint64_t seed;
     double faults; /* a second */
     bool no_restarts;
+    bool program;     /* that knows nothing of the library: no steps, exit code 0 at its end */
     uint32_t verbose; /* 1: notes; 2: and every event and action */
 };
 
@@ -49,7 +50,7 @@ struct letter {
     uint64_t snapshot[2];
     uint64_t a, b, c, serial;
     int32_t code;
-    uint32_t ticket, members, job, slot;
+    uint32_t ticket, members, world, job, slot;
     uint64_t host;
     bool flag, member;
     struct plan *plan;
@@ -97,6 +98,8 @@ struct rank {
     struct core_rank_status status;
     uint64_t ready_step; /* 1 + step it is counted as ready in */
     uint32_t index;
+    uint32_t world;    /* of a program: ranks, as it was told when it was started */
+    uint64_t ended_at; /* of a program: when it ended with 0; 0: not since it was started */
     struct seat seat;
 };
 
@@ -136,7 +139,7 @@ struct sim {
     uint32_t arena_count, arena_room;
     struct plan *plans;
     rk_word newest_go;
-    uint64_t newest_go_at;
+    uint64_t newest_go_at, newest_start_at;
     struct crew *crews;                            /* launches of carriers, the newest first */
     uint32_t serving_job, standby_job, newest_job; /* as the coordinator said last */
     uint64_t committed[64], finished_steps;
@@ -174,10 +177,18 @@ void rank_up(struct sim *sim, const struct item *item);
 void rank_ready(struct sim *sim, const struct item *item);
 void rank_advance(struct sim *sim, const struct item *item);
 void rank_exit(struct sim *sim, const struct item *item);
+void agent_says_exit(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal, bool left);
 struct rank *rank_of(struct sim *sim, const struct item *item);
 void rank_summed(struct sim *sim, const struct item *item);
 void agent_says_carrier(struct sim *sim, uint32_t w, enum core_event_kind kind, uint32_t job,
                         uint32_t place, uint32_t hosts);
+
+/* ---- program.c: ranks that know nothing of the library --------------------------------------- */
+
+void program_up(struct sim *sim, const struct item *item);
+void program_exit(struct sim *sim, const struct item *item);
+/* The job says that it is finished: all ranks of one start have done all of their work. */
+void program_check(struct sim *sim);
 
 /* ---- carriers.c ------------------------------------------------------------------------------ */
 
