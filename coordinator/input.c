@@ -175,6 +175,7 @@ static void take_rank_exited(struct coordinator *c, struct worker_info *worker,
     event.rank_exited.position = exited->position;
     event.rank_exited.detect = exited->detect_ns;
     event.rank_exited.pid = exited->pid;
+    event.rank_exited.start = exited->start;
     coordinator_feed(c, &event);
 }
 

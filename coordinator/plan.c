@@ -75,7 +75,8 @@ static uint32_t free_port(void)
     return port;
 }
 
-/* Every rank that has a name now.  Once for all workers that are told to start after one event. */
+/* Every rank that runs, or is to start, now.  Once for all workers that are told to start after one
+ * event. */
 static void world_read(struct coordinator *c)
 {
     struct core_worker_view view;
@@ -87,8 +88,9 @@ static void world_read(struct coordinator *c)
         struct worker_info *worker = workers_find(&c->workers, view.worker.value);
         uint32_t named = 0;
 
-        for (uint32_t slot = 0; slot < view.status.slots; slot++)
-            named += view.status.rank[slot].rank != CORE_NO_RANK;
+        for (uint32_t slot = 0; slot < view.status.slots && !view.spare; slot++)
+            named += view.status.rank[slot].rank != CORE_NO_RANK &&
+                     view.status.rank[slot].state != CORE_RANK_EMPTY;
         if (named == 0)
             continue;
         if (!c->world.first)
@@ -106,6 +108,7 @@ void plan_start_ranks(struct coordinator *c, const struct core_action *action)
     Rk__StartRanks start = RK__START_RANKS__INIT;
     uint32_t slot[RK_MAX_SLOTS];
     uint32_t rank[RK_MAX_SLOTS];
+    uint64_t number[RK_MAX_SLOTS];
     const struct worker_info *worker = workers_find(&c->workers, action->worker.value);
     struct core_worker_view view;
     struct core_plan plan;
@@ -124,9 +127,11 @@ void plan_start_ranks(struct coordinator *c, const struct core_action *action)
             continue;
         slot[start.n_slot++] = i;
         rank[start.n_rank++] = view.status.rank[i].rank;
+        number[start.n_start++] = view.status.rank[i].start;
     }
     start.slot = slot;
     start.rank = rank;
+    start.start = number;
     start.world_size = c->world.size;
     start.group_rank = worker->group_rank;
     start.local_world_size = view.status.slots;

@@ -168,6 +168,7 @@ static void take_rank(struct worker_info *worker, const Rk__RankStatus *from,
         .rank = empty && from->pid == 0 ? CORE_NO_RANK : from->rank,
         .state = (enum core_rank_state)from->state,
         .has_state = from->has_state,
+        .start = from->start,
         .position = from->position,
         .pid = from->pid,
     };

@@ -97,6 +97,7 @@ struct core_rank_status {
     bool has_state;
     uint64_t position; /* finished steps */
     int32_t pid;       /* of its process; of the one that ended, where EMPTY; 0: not known */
+    uint64_t start;    /* number of the START_RANKS that it was last started by; 0: not known */
 };
 
 /* What a worker says of one launch of carriers.  All 0: nothing. */
@@ -177,7 +178,8 @@ struct core_event {
             bool joined, left;
             uint64_t position; /* left: its finished steps, as no heartbeat may have said yet */
             uint64_t detect;
-            int32_t pid; /* of the process that ended; one ended by `replace` is not reported */
+            int32_t pid;    /* of the process that ended; one ended by `replace` is not reported */
+            uint64_t start; /* number of the START_RANKS that it was started by; 0: not known */
         } rank_exited;
         struct {
             const struct core_worker_status *status;

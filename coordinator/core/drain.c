@@ -140,6 +140,18 @@ void drains_replaced(struct core *core, uint32_t p)
     }
 }
 
+/* All start anew without those who are to go: what they still run belongs to the start before. */
+void drains_drop(struct core *core)
+{
+    uint32_t after;
+
+    for (uint32_t i = core->draining.head; i != NONE; i = after) {
+        after = list_next(&core->draining, i);
+        if (core->worker[i].place == NONE)
+            worker_lost(core, i, CORE_REASON_DRAINED, 0);
+    }
+}
+
 static void leave(struct core *core, uint32_t index)
 {
     struct worker *worker = &core->worker[index];

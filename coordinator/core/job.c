@@ -25,10 +25,13 @@ void job_fail(struct core *core, int32_t exit_code, enum core_reason reason, uin
 /* Ranks that the coordinator before had started were told of its world. */
 static enum core_job_state job_start_ranks(struct core *core)
 {
-    bool others = core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE] > 0;
+    bool again =
+        program_mode(core) && core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE];
 
+    if (again)
+        drains_drop(core);
     core->adopting = core->broken = false;
-    ranks_start_all(core, program_mode(core) && others);
+    ranks_start_all(core, again);
     return CORE_JOB_STARTING;
 }
 
@@ -46,7 +49,7 @@ static enum core_job_state job_up(struct core *core)
     core->plan.members = core->taken;
     core->plan.world = core->count[CORE_RANK_STARTING] + core->count[CORE_RANK_DONE];
     core->started = true;
-    core->broken = core->came_late && core->count[CORE_RANK_STARTING] > 0;
+    core->broken = (core->came_late && core->count[CORE_RANK_STARTING] > 0) || ranks_differ(core);
     record_now(core);
     form_note(core);
     losses_go(core, false, 0);
@@ -58,6 +61,8 @@ static enum core_job_state job_broken(struct core *core)
 {
     uint32_t alive = core->count[CORE_RANK_READY] + core->count[CORE_RANK_MEMBER];
 
+    if (program_mode(core))
+        drains_drop(core);
     core->broken = false;
     if (program_mode(core)) {
         core->plan.program = false;

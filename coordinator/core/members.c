@@ -805,8 +805,9 @@ bool core_worker_find(const struct core *core, struct rk_worker_id id,
         const struct rank *rank = &worker->rank[s];
 
         view->status.rank[s] =
-            (struct core_rank_status){rank->name, (enum core_rank_state)rank->state,
-                                      rank->has_state, rank->position, rank->pid};
+            (struct core_rank_status){rank->name,      (enum core_rank_state)rank->state,
+                                      rank->has_state, rank->position,
+                                      rank->pid,       rank->start};
     }
     return true;
 }

@@ -150,6 +150,7 @@ static void rank_start(struct core *core, struct worker *worker, uint32_t slot, 
     rank_move(core, worker, slot, RANK_EV_START);
     rank->round = core->round;
     rank->started = core->time;
+    rank->start = (uint64_t)core->epoch << 32 | core->starts;
     worker->owed_start |= UINT64_C(1) << slot;
     worker->owed_replace = worker->owed_replace || replace;
     worker_owe(core, (uint32_t)(worker - core->worker), OWE_START);
@@ -157,6 +158,7 @@ static void rank_start(struct core *core, struct worker *worker, uint32_t slot, 
 
 void ranks_start(struct core *core, struct worker *worker, bool replace)
 {
+    core->starts++;
     for (uint32_t s = 0; s < worker->slots; s++)
         rank_start(core, worker, s, replace);
 }
@@ -166,6 +168,7 @@ void ranks_start_all(struct core *core, bool replace)
 {
     core->started_since = core->time;
     core->came_late = false;
+    core->starts++;
     for (uint32_t p = 0; p < core->target; p++) {
         struct worker *worker;
 
@@ -175,8 +178,29 @@ void ranks_start_all(struct core *core, bool replace)
         if (worker->state == CORE_WORKER_LEAVING)
             continue;
         ranks_name(core, worker);
-        ranks_start(core, worker, replace);
+        for (uint32_t s = 0; s < worker->slots; s++)
+            rank_start(core, worker, s, replace);
     }
+}
+
+bool ranks_differ(const struct core *core)
+{
+    uint64_t start = 0;
+
+    for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i)) {
+        const struct worker *worker = &core->worker[i];
+
+        if (worker->place >= core->target && !worker->draining)
+            continue;
+        for (uint32_t s = 0; s < worker->slots; s++) {
+            if (worker->rank[s].state == CORE_RANK_EMPTY)
+                continue;
+            if (start && worker->rank[s].start != start)
+                return true;
+            start = worker->rank[s].start;
+        }
+    }
+    return false;
 }
 
 /* ---- endings --------------------------------------------------------------------------------- */
@@ -221,8 +245,10 @@ void rank_gone(struct core *core, struct worker *worker, uint32_t slot,
     core->broken = core->broken || member || program_mode(core);
     losses_add(core, exit->detect);
     budget_blame(core, rank->round, exit->by_program, code, rank->name);
-    if (rank_replaced(core, worker))
+    if (rank_replaced(core, worker)) {
+        core->starts++;
         rank_start(core, worker, slot, false);
+    }
 }
 
 /* A rank that is at the end: the highest position of such is the job's end. */
@@ -252,12 +278,19 @@ static void position_take(struct core *core, struct rank *rank, uint64_t positio
     budget_heard(core, position);
 }
 
+/* It was said by a worker that had not heard of the newest start yet. */
+static bool is_of_another_start(const struct rank *rank, uint64_t start)
+{
+    return start && rank->start && start != rank->start;
+}
+
 static bool exit_is_old(const struct worker *worker, const struct rank *rank,
                         const struct core_event *event)
 {
     int32_t pid = event->rank_exited.pid;
 
-    if (rank->state == CORE_RANK_EMPTY || rank->state == CORE_RANK_DONE)
+    if (rank->state == CORE_RANK_EMPTY || rank->state == CORE_RANK_DONE ||
+        is_of_another_start(rank, event->rank_exited.start))
         return true;
     if (pid && (pid == rank->dead_pid || (rank->pid && pid != rank->pid)))
         return true;
@@ -305,6 +338,19 @@ void rank_exited(struct core *core, struct worker *worker, const struct core_eve
 
 /* ---- statuses -------------------------------------------------------------------------------- */
 
+/* The worker does not know of a start: START_RANKS was lost, or the exit, or is on its way. */
+static void start_again(struct core *core, struct worker *worker, uint32_t slot, bool sure)
+{
+    struct rank *rank = &worker->rank[slot];
+
+    if (rank->state != CORE_RANK_STARTING || rank->up ||
+        (rank->started + core->config.silence > core->time && !sure))
+        return;
+    rank->started = core->time;
+    worker->owed_start |= UINT64_C(1) << slot;
+    worker_owe(core, (uint32_t)(worker - core->worker), OWE_START);
+}
+
 /* The worker sees no process in this slot. */
 static void status_empty(struct core *core, struct worker *worker, uint32_t slot,
                          const struct core_rank_status *status, bool sure)
@@ -317,11 +363,7 @@ static void status_empty(struct core *core, struct worker *worker, uint32_t slot
         (status->pid && status->pid == rank->dead_pid && rank->up))
         return;
     if (rank->state == CORE_RANK_STARTING && !rank->up) {
-        if (rank->started + core->config.silence > core->time && !sure)
-            return;
-        rank->started = core->time; /* START_RANKS was lost, or the exit */
-        worker->owed_start |= UINT64_C(1) << slot;
-        worker_owe(core, (uint32_t)(worker - core->worker), OWE_START);
+        start_again(core, worker, slot, sure);
         return;
     }
     if (!sure && !same && ++rank->doubt < 2)
@@ -377,6 +419,11 @@ static void status_rank(struct core *core, struct worker *worker, uint32_t slot,
 {
     struct rank *rank = &worker->rank[slot];
 
+    if (is_of_another_start(rank, status->start)) {
+        start_again(core, worker, slot, sure);
+        worker->owed_replace |= (worker->owed_start >> slot) & 1;
+        return;
+    }
     if (status->state == CORE_RANK_EMPTY) {
         status_empty(core, worker, slot, status, sure);
         return;

@@ -17,6 +17,7 @@ static bool rank_adopt(struct core *core, struct worker *worker, uint32_t slot,
         return false;
     if (joined && core->config.mode == CORE_AUTO)
         core->joined = true;
+    worker->rank[slot].start = status->start;
     if (status->state == CORE_RANK_DONE && program_mode(core)) {
         rank_move(core, worker, slot, RANK_EV_START);
         rank_move(core, worker, slot, RANK_EV_DONE);
@@ -164,7 +165,7 @@ static enum core_job_state go_on(struct core *core)
     return core->ending ? finish_start(core) : CORE_JOB_RUNNING;
 }
 
-/* Whether somebody who has a place has a rank that neither runs nor has done its work. */
+/* Whether some who have a place have a rank that neither runs nor has done its work. */
 static bool lacks_ranks(const struct core *core)
 {
     for (uint32_t p = 0; p < core->target; p++) {
@@ -179,7 +180,7 @@ static bool lacks_ranks(const struct core *core)
 static enum core_job_state program_goes_on(struct core *core)
 {
     core->plan.program = true;
-    core->broken = core->pending.count || core->unseen || lacks_ranks(core);
+    core->broken = core->pending.count || core->unseen || lacks_ranks(core) || ranks_differ(core);
     return CORE_JOB_RUNNING;
 }
 

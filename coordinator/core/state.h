@@ -63,6 +63,7 @@ struct rank {
     uint64_t position;
     uint64_t round;   /* in which it was started, see budget.c */
     uint64_t started; /* when, in core time */
+    uint64_t start;   /* the number of that start, which the worker's words about it repeat */
 };
 
 /* ---- workers --------------------------------------------------------------------------------- */
@@ -325,6 +326,7 @@ struct core {
     uint32_t name_top; /* all names given are below */
     uint32_t *name_owner;
     uint32_t count[RANK_STATES];
+    uint32_t starts;  /* numbers given to starts */
     uint32_t waiting; /* READY and not acked under the present word */
     uint32_t unseen;  /* STARTING and not up */
 
@@ -441,6 +443,8 @@ bool rank_name(struct core *core, struct worker *worker, uint32_t slot, uint32_t
 void ranks_name(struct core *core, struct worker *worker);
 void ranks_forget(struct core *core, struct worker *worker);
 void ranks_start(struct core *core, struct worker *worker, bool replace);
+/* Whether there are ranks of two starts, which were told of different worlds. */
+bool ranks_differ(const struct core *core);
 void ranks_start_all(struct core *core, bool replace);
 /* What a worker says about its ranks; `sure`: nothing older can come after it. */
 void ranks_status(struct core *core, struct worker *worker, const struct core_worker_status *status,
@@ -476,6 +480,7 @@ void drain_worker_lost(struct core *core, struct worker *worker);
 void drains_form(struct core *core);
 /* A program without the library: a successor came into place `p`. */
 void drains_replaced(struct core *core, uint32_t p);
+void drains_drop(struct core *core);
 void drains_tick(struct core *core);
 
 /* ---- job.c ----------------------------------------------------------------------------------- */

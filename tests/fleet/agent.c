@@ -171,6 +171,7 @@ static void take_start(struct fleet *fleet, struct agent *agent, const Rk__Start
         agent->rank.state = RK__RANK_STATE__RANK_STARTING;
         agent->rank.pid = ++fleet->last_pid;
         agent->rank.generation = start->generation;
+        agent->rank.start = i < start->n_start ? start->start[i] : 0;
         agent->say_at = fleet->now;
         fleet_joined(fleet, agent, start->world_size);
     }

@@ -191,6 +191,7 @@ void agent_says_exit(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal,
     letter->code = signal;
     letter->flag = left;
     letter->a = (uint64_t)sim->worker[w].rank[slot].status.pid;
+    letter->b = sim->worker[w].rank[slot].status.start;
     letter_send(sim, w, letter);
 }
 
@@ -486,13 +487,18 @@ static void take_start(struct sim *sim, uint32_t w, const struct letter *letter)
     for (uint32_t s = 0; s < sim->o.slots; s++) {
         struct rank *rank = &worker->rank[s];
 
-        if (!((letter->c >> s) & 1) || (rank->status.state != CORE_RANK_EMPTY && !letter->flag))
+        bool runs = rank->status.state != CORE_RANK_EMPTY && rank->status.state != CORE_RANK_DONE;
+
+        if (!((letter->c >> s) & 1) || (runs && !letter->flag) ||
+            letter->rank[s].start < rank->status.start ||
+            (rank->status.start == letter->rank[s].start && rank->status.state != CORE_RANK_EMPTY))
             continue;
         if (rank->status.state != CORE_RANK_EMPTY)
             rank_clear(worker, rank);
         rank->status.rank = letter->rank[s].rank;
+        rank->status.start = letter->rank[s].start;
         rank->world = letter->world;
-        rank->ended_at = 0;
+        rank->ended = false;
         rank->status.state = CORE_RANK_STARTING;
         rank->status.pid = ++sim->pid;
         rank_push(sim, EV_UP, w, s, 5 * RK_MS + sim_below(sim, 50 * RK_MS));

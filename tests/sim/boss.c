@@ -44,7 +44,8 @@ static void trace_event(const struct sim *sim, const struct core_event *event)
            number_of(event->worker), (unsigned long long)event->word,
            core_state_name(core_state(sim->core)));
     for (uint32_t s = 0; status && s < sim->o.slots; s++)
-        printf(", rank %d pid %d %s at %lld", (int)status->rank[s].rank, (int)status->rank[s].pid,
+        printf(", rank %d pid %d start %u %s at %lld", (int)status->rank[s].rank,
+               (int)status->rank[s].pid, (uint32_t)status->rank[s].start,
                core_rank_state_name(status->rank[s].state),
                status->rank[s].has_state ? (long long)status->rank[s].position : -1);
     putchar('\n');
@@ -190,6 +191,7 @@ static void event_fill(const struct sim *sim, const struct letter *letter, struc
         event->rank_exited.left = letter->flag;
         event->rank_exited.pid = (int32_t)letter->a;
         event->rank_exited.detect = RK_MS;
+        event->rank_exited.start = letter->b;
         break;
     case CORE_EV_PROGRESS:
         event->progress.position = letter->a;
@@ -345,7 +347,7 @@ static struct letter *letter_of(const struct core_action *action)
     return letter;
 }
 
-/* Ranks that have a name, as plan.c of the coordinator counts them. */
+/* Ranks that run, or are to start, as plan.c of the coordinator counts them. */
 static uint32_t world_of(const struct sim *sim)
 {
     struct core_worker_view view;
@@ -353,8 +355,9 @@ static uint32_t world_of(const struct sim *sim)
     uint32_t world = 0;
 
     while (core_worker_next(sim->core, &cursor, &view))
-        for (uint32_t s = 0; s < view.status.slots; s++)
-            world += view.status.rank[s].rank != CORE_NO_RANK;
+        for (uint32_t s = 0; s < view.status.slots && !view.spare; s++)
+            world += view.status.rank[s].rank != CORE_NO_RANK &&
+                     view.status.rank[s].state != CORE_RANK_EMPTY;
     return world;
 }
 
@@ -370,7 +373,6 @@ static void to_worker(struct sim *sim, uint32_t w, const struct core_action *act
 
         core_worker_find(sim->core, sim->worker[w].id, &view);
         letter->world = sim->o.program ? world_of(sim) : 0;
-        sim->newest_start_at = sim->now;
         for (uint32_t s = 0; s < sim->o.slots; s++)
             letter->rank[s] = view.status.rank[s];
     }

@@ -275,7 +275,7 @@ static void sim_init(struct sim *sim, const struct options *o)
         .slots = o->slots,
         .shards = o->shards,
         .launches = true,
-        .mode = o->program ? CORE_PROGRAM : CORE_AUTO,
+        .mode = o->program && o->seed % 2 ? CORE_PROGRAM : CORE_AUTO,
         .gather = RK_S,
         .silence = RK_S,
         .launch_timeout = 5 * RK_S,

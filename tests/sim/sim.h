@@ -98,8 +98,8 @@ struct rank {
     struct core_rank_status status;
     uint64_t ready_step; /* 1 + step it is counted as ready in */
     uint32_t index;
-    uint32_t world;    /* of a program: ranks, as it was told when it was started */
-    uint64_t ended_at; /* of a program: when it ended with 0; 0: not since it was started */
+    uint32_t world; /* of a program: ranks, as it was told when it was started */
+    bool ended;     /* of a program: with 0, since it was started */
     struct seat seat;
 };
 
@@ -139,7 +139,7 @@ struct sim {
     uint32_t arena_count, arena_room;
     struct plan *plans;
     rk_word newest_go;
-    uint64_t newest_go_at, newest_start_at;
+    uint64_t newest_go_at;
     struct crew *crews;                            /* launches of carriers, the newest first */
     uint32_t serving_job, standby_job, newest_job; /* as the coordinator said last */
     uint64_t committed[64], finished_steps;

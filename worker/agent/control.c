@@ -73,6 +73,7 @@ static void on_start_ranks(struct agent *agent, const Rk__StartRanks *start)
             continue;
         }
         order.rank = start->rank[i];
+        order.start = i < start->n_start ? start->start[i] : 0;
         rank_order_start(agent, &agent->rank[start->slot[i]], &order);
     }
 }

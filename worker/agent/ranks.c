@@ -439,6 +439,7 @@ static void rank_start(struct agent *agent, struct rank *rank)
     }
     rank->order.wanted = rank->wait_said = false;
     rank->generation = rank->order.generation;
+    rank->start = rank->order.start;
     rc = spawn_rank(agent, rank, &why);
     if (rc != 0) {
         start_failed(agent, rank, &why);
@@ -454,13 +455,11 @@ static void rank_start(struct agent *agent, struct rank *rank)
 
 void rank_order_start(struct agent *agent, struct rank *rank, const struct rank_order *order)
 {
-    bool same = rank->name == order->rank && rank->generation == order->generation &&
-                rank->order.restart_count == order->restart_count;
-
     if (agent->end != AGENT_RUNS || (rank_alive(rank) && rank->dying_at == 0 && !order->replace))
         return; /* it runs already: the coordinator says again what it wants */
-    if (rank_alive(rank) && order->replace && same)
-        return; /* replaced already */
+    if (order->start < rank->start ||
+        (order->start != 0 && order->start == rank->start && (rank_alive(rank) || rank->done)))
+        return; /* it was started by that order, or by a later one */
     rank->order = *order;
     rank->order.wanted = true;
     if (rank_alive(rank))

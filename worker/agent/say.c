@@ -91,6 +91,7 @@ static void fill_status(const struct agent *agent, const struct rank *rank)
                   : rank_alive(rank)      ? rank->pid
                                           : rank->ended_pid;
     status->generation = rank->generation;
+    status->start = rank->start;
     if (rank->left || rank->done) {
         status->position = rank->position;
         /* how far it came is known, though the process may be gone: its state lies in the arena */
@@ -265,6 +266,7 @@ void say_rank_exited(struct agent *agent, const struct rank *rank, uint64_t dete
     exited.pid = rank->attached_pid != 0 ? rank->attached_pid : rank->pid;
     exited.exit_code = WIFEXITED(rank->status) ? WEXITSTATUS(rank->status) : 0;
     exited.signal = WIFSIGNALED(rank->status) ? WTERMSIG(rank->status) : 0;
+    exited.start = rank->start;
     exited.stopped = rank->killed_stopped;
     exited.out_of_memory = rank->out_of_memory;
     exited.detect_ns = detect;

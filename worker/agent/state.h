@@ -48,6 +48,7 @@ struct rank_order {
     uint32_t rank, world_size, group_rank, local_world_size, master_port;
     uint32_t restart_count, max_restarts;
     uint64_t generation;
+    uint64_t start; /* its number */
     char master_addr[256];
 };
 
@@ -62,6 +63,7 @@ struct rank {
     int status;      /* of waitpid, once `child` has fired */
     bool child_gone; /* dead and collected */
     uint64_t generation;
+    uint64_t start; /* number of the order that it was started by */
     struct output out, err;
     int log;
     char tail[AGENT_TAIL]; /* a ring of its last output */
