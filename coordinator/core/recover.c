@@ -177,8 +177,24 @@ static bool lacks_ranks(const struct core *core)
     return core->taken == 0;
 }
 
+/* Spare workers with ranks had a place in the life before: nobody would wait for those, nor they
+ * end without the others. */
+static void drop_strays(struct core *core)
+{
+    uint32_t next;
+
+    for (uint32_t i = core->heard.head; i != NONE; i = next) {
+        const struct worker *worker = &core->worker[i];
+
+        next = list_next(&core->heard, i);
+        if (worker->idle && worker->count[CORE_RANK_EMPTY] < worker->slots)
+            worker_lost(core, i, CORE_REASON_SCALED, 0);
+    }
+}
+
 static enum core_job_state program_goes_on(struct core *core)
 {
+    drop_strays(core);
     core->plan.program = true;
     core->broken = core->pending.count || core->unseen || lacks_ranks(core) || ranks_differ(core);
     return CORE_JOB_RUNNING;
