@@ -389,8 +389,11 @@ static void unhear(struct core *core, uint32_t index, uint32_t job)
         struct host_carrier *carrier = &host->carrier[s];
         struct recover_runner *runs = &core->recover.runner[s];
 
-        if (carrier->up && carrier->worker == index && (job == 0 || carrier->job == job))
+        if (carrier->up && carrier->worker == index && (job == 0 || carrier->job == job)) {
+            if (s == 0) /* its peers have talked to it */
+                core->recover.torn = carrier->job;
             *carrier = (struct host_carrier){.worker = NONE};
+        }
         if (runs->job && runs->index == index && (job == 0 || runs->job == job))
             *runs = (struct recover_runner){0};
     }
@@ -522,13 +525,24 @@ void carriers_heard(struct core *core, uint32_t index, const struct core_event *
     }
 }
 
+/* Hosts outside of the plan may have some, too. */
+static uint32_t carriers_of(const struct core *core, uint32_t slot, uint32_t job)
+{
+    uint32_t count = 0;
+
+    for (uint32_t h = 0; h < core->used_hosts; h++)
+        count += core->host[h].id.value && core->host[h].carrier[slot].up &&
+                 core->host[h].carrier[slot].job == job;
+    return count;
+}
+
 /* Takes a launch over that lives on all hosts of the plan, mpirun included. */
 static bool launch_adopt(struct core *core, uint32_t slot)
 {
     struct launch *launch = &core->launch[slot];
     uint32_t job = core->host_count ? plan_host(core, 0)->carrier[slot].job : 0;
 
-    if (job == 0 || core->recover.runner[slot].job != job)
+    if (job == 0 || core->recover.runner[slot].job != job || core->recover.torn == job)
         return false;
     for (uint32_t h = 0; h < core->host_count; h++)
         if (plan_host(core, h)->carrier[slot].job != job)
@@ -536,7 +550,7 @@ static bool launch_adopt(struct core *core, uint32_t slot)
     launch_move(core, launch, LAUNCH_EV_GIVEN);
     launch->job = job;
     launch->hosts = core->recover.carrier_hosts[slot];
-    launch->alive = core->host_count;
+    launch->alive = carriers_of(core, slot, job);
     launch->runner = core->recover.runner[slot].index;
     launch->since = core->time;
     launch_move(core, launch, LAUNCH_EV_ALL_UP);

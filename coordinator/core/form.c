@@ -231,7 +231,9 @@ static bool union_done(const struct core *core, struct plan *plan, uint32_t *max
     return true;
 }
 
-/* Finished shards are kept when their sums and the largest new share fit a rank's bound. */
+/* Finished shards are kept when their sums and the largest new share fit a rank's bound.  On GPUs
+ * those who are to leave told of none (ack_shards): where they are members all the same, their sums
+ * would count twice. */
 static void plan_shards(struct core *core, struct plan *plan)
 {
     uint32_t shards = core->config.shards;
@@ -239,7 +241,8 @@ static void plan_shards(struct core *core, struct plan *plan)
     rk_word lineage = plan_lineage(core, plan->deal_step);
 
     plan->lineage = lineage;
-    if (lineage && union_done(core, plan, &max_nodes) &&
+    if (lineage && !(core->config.on_gpus && core->leave_later) &&
+        union_done(core, plan, &max_nodes) &&
         max_nodes + shards_share_nodes(plan->done, shards, plan->world) <=
             shards_rank_nodes(shards))
         return;

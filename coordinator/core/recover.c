@@ -91,10 +91,14 @@ uint64_t recover_until(const struct core *core)
     return core->born + wait;
 }
 
+/* Where nobody told of a generation though there was one, all who came are new: its members may
+ * still come, and they have the state. */
 bool recover_came(const struct core *core)
 {
     if (core->time >= recover_until(core))
         return true;
+    if (core->started && !program_mode(core) && core->recover.word == 0)
+        return false;
     return core->living - core->spare.count >= core->target &&
            (core->recover.word == 0 || core->recover.came >= core->recover.members);
 }

@@ -360,6 +360,7 @@ struct core {
         uint64_t deal_step, stop_at;
         uint32_t members, came, absent;
         uint32_t carrier_hosts[2]; /* by launch: of the newest heard of */
+        uint32_t torn; /* launch that served and lost a carrier since the workers came */
         struct recover_runner {
             uint32_t job, index;
         } runner[2]; /* who said that mpirun runs there */

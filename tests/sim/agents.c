@@ -90,6 +90,12 @@ void agent_hello(struct sim *sim, uint32_t w)
         say_end(sim, w, worker->ends_at > sim->now ? worker->ends_at - sim->now : 1);
 }
 
+void agent_says_comm(struct sim *sim, uint32_t w)
+{
+    if (sim->worker[w].alive && sim->worker[w].plan)
+        letter_send(sim, w, letter_new(sim, w, CORE_EV_COMM_FAILED));
+}
+
 void agent_drain(struct sim *sim, uint32_t w, uint64_t within)
 {
     struct worker *worker = &sim->worker[w];
@@ -174,10 +180,13 @@ static void seat_ghost(struct worker *worker, struct rank *rank)
     memset(&rank->seat, 0, sizeof rank->seat);
 }
 
-static void rank_clear(struct worker *worker, struct rank *rank)
+static void rank_clear(const struct sim *sim, struct worker *worker, struct rank *rank)
 {
     rank_unready(worker, rank);
-    seat_ghost(worker, rank);
+    if (sim->o.gpus)
+        memset(&rank->seat, 0, sizeof rank->seat);
+    else
+        seat_ghost(worker, rank);
     rank->status.state = CORE_RANK_EMPTY;
     rank->status.has_state = false;
     rank->status.position = 0;
@@ -207,7 +216,7 @@ void rank_die(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal)
     if (left) {
         rank->status.state = CORE_RANK_DONE;
     } else {
-        rank_clear(&sim->worker[w], rank);
+        rank_clear(sim, &sim->worker[w], rank);
         rank->status.pid = pid;
     }
     agent_says_exit(sim, w, slot, signal, left);
@@ -221,7 +230,7 @@ void agent_die(struct sim *sim, uint32_t w, bool silent)
         return;
     for (uint32_t s = 0; s < sim->o.slots; s++)
         if (worker->rank[s].status.state != CORE_RANK_EMPTY)
-            rank_clear(worker, &worker->rank[s]);
+            rank_clear(sim, worker, &worker->rank[s]);
     worker->alive = false;
     crews_worker_dies(sim, w);
     worker->arena->living--;
@@ -494,7 +503,7 @@ static void take_start(struct sim *sim, uint32_t w, const struct letter *letter)
             (rank->status.start == letter->rank[s].start && rank->status.state != CORE_RANK_EMPTY))
             continue;
         if (rank->status.state != CORE_RANK_EMPTY)
-            rank_clear(worker, rank);
+            rank_clear(sim, worker, rank);
         rank->status.rank = letter->rank[s].rank;
         rank->status.start = letter->rank[s].start;
         rank->world = letter->world;

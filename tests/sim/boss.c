@@ -320,6 +320,9 @@ static struct plan *plan_take(struct sim *sim, rk_word word)
     while (core_member_next(sim->core, &cursor, &member))
         if (count < plan->core.world)
             plan->member[count++] = member;
+    if (sim->o.verbose > 1)
+        printf("%9.6f   plan         world %u, hosts %u, carriers %u\n", seconds(sim),
+               plan->core.world, plan->core.hosts, plan->core.carrier_job);
     if (count != plan->core.world)
         sim_fail(sim, "a plan's world is not the number of its members");
     crews_check_go(sim, plan);

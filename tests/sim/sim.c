@@ -168,6 +168,8 @@ static void fault(struct sim *sim)
         host_die(sim, sim->worker[w].group);
     else if (index == 3)
         sim->worker[w].stalled = sim->now + 50 * RK_MS + sim_below(sim, 2 * RK_S);
+    else if (index == 4 && sim->o.gpus)
+        agent_says_comm(sim, w);
     else if (index == 4)
         crews_fault(sim, w);
     else if (index == 6)
@@ -275,6 +277,7 @@ static void sim_init(struct sim *sim, const struct options *o)
         .slots = o->slots,
         .shards = o->shards,
         .launches = true,
+        .on_gpus = o->gpus,
         .mode = o->program && o->seed % 2 ? CORE_PROGRAM : CORE_AUTO,
         .gather = RK_S,
         .silence = RK_S,
@@ -372,6 +375,8 @@ static bool option(struct options *o, uint64_t *seeds, const char *name, const c
         o->faults = strtod(value, NULL);
     else if (strcmp(name, "--restarts") == 0)
         o->no_restarts = number == 0;
+    else if (strcmp(name, "--gpus") == 0)
+        o->gpus = number != 0;
     else if (strcmp(name, "--program") == 0)
         o->program = number != 0;
     else if (strcmp(name, "--verbose") == 0)
@@ -399,7 +404,7 @@ int main(int argc, char **argv)
             fprintf(stderr,
                     "usage: sim --workers N --seconds T --seed S [--seeds K] [--hosts H] "
                     "[--slots S] [--spares N] [--shards V] [--steps N] [--faults PER_SECOND] "
-                    "[--restarts 0|1] [--program 0|1] [--verbose 1|2]\n");
+                    "[--restarts 0|1] [--gpus 0|1] [--program 0|1] [--verbose 1|2]\n");
             return 64;
         }
     }
@@ -414,10 +419,11 @@ int main(int argc, char **argv)
         if (failure) {
             printf(
                 "FAILED: %s\nreplay: %s --workers %u --hosts %u --slots %u --spares %u --shards %u "
-                "--seconds %llu --steps %llu --faults %g --restarts %d --program %d --seed %llu\n",
+                "--seconds %llu --steps %llu --faults %g --restarts %d --gpus %d --program %d "
+                "--seed %llu\n",
                 failure, argv[0], o.workers, o.hosts, o.slots, o.spares, o.shards,
                 (unsigned long long)o.seconds, (unsigned long long)o.steps, o.faults,
-                !o.no_restarts, o.program, (unsigned long long)o.seed);
+                !o.no_restarts, o.gpus, o.program, (unsigned long long)o.seed);
             return 1;
         }
     }

@@ -19,6 +19,7 @@ struct options {
     uint64_t seed;
     double faults; /* a second */
     bool no_restarts;
+    bool gpus;        /* partial sums die with their rank; communicators fail with nobody lost */
     bool program;     /* that knows nothing of the library: no steps, exit code 0 at its end */
     uint32_t verbose; /* 1: notes; 2: and every event and action */
 };
@@ -171,6 +172,8 @@ void agent_beat(struct sim *sim, uint32_t w);
 void agent_hello(struct sim *sim, uint32_t w);
 void agent_take(struct sim *sim, uint32_t w, struct letter *letter);
 void agent_die(struct sim *sim, uint32_t w, bool silent);
+/* Its communicator has failed. */
+void agent_says_comm(struct sim *sim, uint32_t w);
 void agent_drain(struct sim *sim, uint32_t w, uint64_t within);
 void rank_die(struct sim *sim, uint32_t w, uint32_t slot, int32_t signal);
 void rank_up(struct sim *sim, const struct item *item);
