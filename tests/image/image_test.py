@@ -21,7 +21,7 @@ BUILD = os.path.realpath(os.environ.get("REKNIT_BUILD", os.path.join(ROOT, "buil
 INSIDE = os.path.join(HERE, "inside")
 IMAGE = os.path.join(ROOT, "k8s", "image")
 MOST_BYTES = 60_000_000
-DEADLINE = 60
+DEADLINE = 240
 SKIPPED = 77
 
 # Asks the bundle's own loader where each file's libraries are; sdk/ is for the image's libc.
