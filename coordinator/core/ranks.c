@@ -278,19 +278,20 @@ static void position_take(struct core *core, struct rank *rank, uint64_t positio
     budget_heard(core, position);
 }
 
-/* It was said by a worker that had not heard of the newest start yet. */
-static bool is_of_another_start(const struct rank *rank, uint64_t start)
+/* It was said by a worker that had not heard of the newest start yet.  Ranks that have joined are
+ * told by what they hold: one that lives is taken as it is, and its partial sums with it. */
+static bool is_of_another_start(const struct core *core, const struct rank *rank, uint64_t start)
 {
-    return start && rank->start && start != rank->start;
+    return program_mode(core) && start && rank->start && start != rank->start;
 }
 
-static bool exit_is_old(const struct worker *worker, const struct rank *rank,
-                        const struct core_event *event)
+static bool exit_is_old(const struct core *core, const struct worker *worker,
+                        const struct rank *rank, const struct core_event *event)
 {
     int32_t pid = event->rank_exited.pid;
 
     if (rank->state == CORE_RANK_EMPTY || rank->state == CORE_RANK_DONE ||
-        is_of_another_start(rank, event->rank_exited.start))
+        is_of_another_start(core, rank, event->rank_exited.start))
         return true;
     if (pid && (pid == rank->dead_pid || (rank->pid && pid != rank->pid)))
         return true;
@@ -306,7 +307,7 @@ void rank_exited(struct core *core, struct worker *worker, const struct core_eve
     struct rank_exit exit = {.exit_code = code, .signal = signal};
     struct rank *rank;
 
-    if (slot >= worker->slots || exit_is_old(worker, &worker->rank[slot], event)) {
+    if (slot >= worker->slots || exit_is_old(core, worker, &worker->rank[slot], event)) {
         core_refuse_event(core);
         return;
     }
@@ -419,9 +420,10 @@ static void status_rank(struct core *core, struct worker *worker, uint32_t slot,
 {
     struct rank *rank = &worker->rank[slot];
 
-    if (is_of_another_start(rank, status->start)) {
+    if (is_of_another_start(core, rank, status->start)) {
         start_again(core, worker, slot, sure);
-        worker->owed_replace |= (worker->owed_start >> slot) & 1;
+        if (status->state != CORE_RANK_EMPTY)
+            worker->owed_replace |= (worker->owed_start >> slot) & 1;
         return;
     }
     if (status->state == CORE_RANK_EMPTY) {
