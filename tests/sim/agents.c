@@ -504,6 +504,8 @@ static void take_start(struct sim *sim, uint32_t w, const struct letter *letter)
             continue;
         if (rank->status.state != CORE_RANK_EMPTY)
             rank_clear(sim, worker, rank);
+        if (letter->flag && worker->arena->ghosts) /* a rank that replaces may take any seat */
+            worker->arena->ghosts = worker->arena->ghosts->next;
         rank->status.rank = letter->rank[s].rank;
         rank->status.start = letter->rank[s].start;
         rank->world = letter->world;
