@@ -28,9 +28,12 @@ def memory_group(limit):
         return
     try:
         write(f"{folder}/{'memory.max' if unified else 'memory.limit_in_bytes'}", limit)
-        yield folder
-    except FileNotFoundError:  # the memory of groups is not counted here
+    except OSError:  # the memory of groups is not counted here, or not ours to limit
+        os.rmdir(folder)
         yield None
+        return
+    try:
+        yield folder
     finally:
         wait_for(lambda: not open_procs(folder), "all of the group have ended")
         os.rmdir(folder)

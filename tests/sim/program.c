@@ -3,8 +3,6 @@
  * which each has done its work. */
 #include "tests/sim/sim.h"
 
-#include <string.h>
-
 /* Its process is there, and its agent says so. */
 void program_up(struct sim *sim, const struct item *item)
 {
