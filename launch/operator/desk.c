@@ -9,6 +9,7 @@
 #include "common/secret.h"
 #include "k8s/client/object.h"
 #include "k8s/manifest/mpijob.h"
+#include "k8s/render/names.h"
 #include "launch/pods/objects.h"
 
 #include <search.h>
@@ -21,7 +22,6 @@
 #define WAIT_MOST (60 * RK_S)
 #define NOT_OURS 3u /* creates that meet another's object: it is no remnant that is about to go */
 #define ANY_ENDPOINT "tcp://0.0.0.0:1" /* agents listen, and the coordinator knows where it is */
-#define LABEL "reknit.dev/job"
 
 struct desk;
 
@@ -247,7 +247,7 @@ static bool is_foreign(const struct call *call, const struct response *response)
     const json_t *labels = json_object_get(json_object_get(response->body, "metadata"), "labels");
 
     return call->kind == PLAN_CREATE && strcmp(call->plural, "jobs") == 0 && response->rc == 0 &&
-           json_object_get(labels, LABEL) == NULL;
+           json_object_get(labels, LABEL_JOB) == NULL;
 }
 
 static void take_failure(struct call *call, const struct response *response)

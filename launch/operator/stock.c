@@ -7,11 +7,11 @@
 #include "common/log.h"
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
+#include "k8s/render/names.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define LABEL "reknit.dev/job"
 #define KEY_SIZE 640
 
 static const struct kind {
@@ -32,7 +32,7 @@ static const char *job_of(const struct stock *stock, const json_t *object)
 
     if (stock->kind == STOCK_MPIJOBS)
         return object_name(object);
-    return json_string_value(json_object_get(labels, LABEL));
+    return json_string_value(json_object_get(labels, LABEL_JOB));
 }
 
 /* ---- pods by job ----------------------------------------------------------------------------- */
@@ -150,7 +150,7 @@ static int open_watch(struct controller *controller, enum stock_kind kind, struc
     struct stock *stock = &controller->stock[kind];
     const char *version = kinds[kind].version;
     struct watch_spec spec = {
-        .labels = kind != STOCK_MPIJOBS ? LABEL : NULL,
+        .labels = kind != STOCK_MPIJOBS ? LABEL_JOB : NULL,
         .events = {NULL, on_upsert, on_delete, on_listed, on_trouble},
         .who = stock,
     };

@@ -9,6 +9,7 @@
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
 #include "k8s/client/write.h"
+#include "k8s/render/names.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +23,7 @@ static int give(void *who, json_t *object)
     struct shell *shell = who;
     json_t *metadata = json_object_get(object, "metadata");
     const char *job =
-        json_string_value(json_object_get(json_object_get(metadata, "labels"), "reknit.dev/job"));
+        json_string_value(json_object_get(json_object_get(metadata, "labels"), LABEL_JOB));
     json_t *owners;
 
     if (job == NULL || strcmp(job, shell->job->name) != 0 ||
@@ -109,8 +110,7 @@ void adopt_start(struct shell *shell)
     snprintf(text, sizeof text, "%s-config", shell->job->name);
     adopt(shell, "configmaps", text);
     adopt(shell, "services", shell->job->name);
-    snprintf(text, sizeof text, "reknit.dev/job=%s,training.kubeflow.org/job-role=worker",
-             shell->job->name);
+    snprintf(text, sizeof text, LABEL_JOB "=%s," LABEL_ROLE "=worker", shell->job->name);
     spec.path = api_path("v1", shell->namespace, "pods", NULL, NULL);
     api_query(&spec.path, "labelSelector", text);
     if (api_send(shell->api, &spec, &shell->request, &why) != 0)

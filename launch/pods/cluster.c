@@ -6,6 +6,7 @@
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
 #include "k8s/reconcile/pod_json.h"
+#include "k8s/render/names.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -368,8 +369,7 @@ static int open_watch(struct shell *shell, struct rk_why *why)
         .who = shell,
     };
 
-    snprintf(labels, sizeof labels, "reknit.dev/job=%s,training.kubeflow.org/job-role=worker",
-             shell->job->name);
+    snprintf(labels, sizeof labels, LABEL_JOB "=%s," LABEL_ROLE "=worker", shell->job->name);
     spec.path = api_path("v1", shell->namespace, "pods", NULL, NULL);
     return watch_open(shell->api, &spec, &shell->watch, why);
 }

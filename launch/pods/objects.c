@@ -1,5 +1,6 @@
 /* Objects of a job that are not rendered; see objects.h. */
 #include "launch/pods/objects.h"
+#include "k8s/render/names.h"
 
 #include <string.h>
 
@@ -8,9 +9,9 @@ json_t *objects_new(const struct mpijob *job, const char *namespace, const char 
 {
     return json_pack("{s:s,s:s,s:{s:s+,s:s,s:{s:s,s:s},s:[{s:s,s:s,s:s+,s:s}]}}", "apiVersion",
                      "v1", "kind", kind, "metadata", "name", job->name, suffix, "namespace",
-                     namespace, "labels", "app", job->name, "reknit.dev/job", job->name,
-                     "ownerReferences", "apiVersion", "batch/v1", "kind", "Job", "name", job->name,
-                     "-launcher", "uid", owner);
+                     namespace, "labels", "app", job->name, LABEL_JOB, job->name, "ownerReferences",
+                     "apiVersion", "batch/v1", "kind", "Job", "name", job->name, "-launcher", "uid",
+                     owner);
 }
 
 json_t *objects_secret(const struct mpijob *job, const char *namespace, const char *owner,

@@ -191,45 +191,46 @@ static bool is_in_range(struct shell *shell, uint32_t workers)
 
 static void on_written(void *who, const struct response *response)
 {
-    struct shell *shell = who;
+    struct follower *follower = who;
 
-    shell->resize.write = NULL;
+    follower->write = NULL;
     if (response->rc != 0)
-        rk_warn("the hostfile in the job's ConfigMap is behind: %s", response->why);
+        rk_warn("%s: %s", follower->behind, response->why);
+}
+
+/* Takes `patch`, NULL: there is nothing to write. */
+static void write_anew(struct shell *shell, struct follower *follower, struct write_spec spec,
+                       json_t *patch)
+{
+    struct rk_why why = {""};
+
+    spec.namespace = shell->namespace;
+    spec.deadline = DEADLINE;
+    spec.done = on_written;
+    spec.who = follower;
+    write_cancel(follower->write);
+    follower->write = NULL;
+    if (patch != NULL &&
+        write_patch(shell->api, &spec, TYPE_MERGE_PATCH, patch, &follower->write, &why) != 0)
+        rk_warn("%s: %s", follower->behind, why.text);
+    json_decref(patch);
 }
 
 /* Of a line the hostfile is what its next run has. */
 static void write_hosts(struct shell *shell)
 {
-    char name[256];
-    const struct write_spec spec = {.version = "v1",
-                                    .namespace = shell->namespace,
-                                    .plural = "configmaps",
-                                    .name = name,
-                                    .deadline = DEADLINE,
-                                    .done = on_written,
-                                    .who = shell};
+    struct follower *hosts = &shell->resize.hosts;
     char *text = render_hostfile(shell->job, shell->namespace, NULL, shell->resize.size);
     json_t *patch = text != NULL ? json_pack("{s:{s:s}}", "data", "hostfile", text) : NULL;
-    struct rk_why why = {""};
+    char name[256];
 
+    hosts->behind = "the hostfile in the job's ConfigMap is behind";
     snprintf(name, sizeof name, "%s-config", shell->job->name);
-    write_cancel(shell->resize.write);
-    shell->resize.write = NULL;
-    if (patch == NULL ||
-        write_patch(shell->api, &spec, TYPE_MERGE_PATCH, patch, &shell->resize.write, &why) != 0)
-        rk_warn("the hostfile in the job's ConfigMap is behind: %s", why.text);
-    json_decref(patch);
+    if (patch == NULL)
+        rk_warn("%s: no memory", hosts->behind);
+    write_anew(shell, hosts,
+               (struct write_spec){.version = "v1", .plural = "configmaps", .name = name}, patch);
     free(text);
-}
-
-static void on_group(void *who, const struct response *response)
-{
-    struct shell *shell = who;
-
-    shell->resize.group = NULL;
-    if (response->rc != 0)
-        rk_warn("PodGroup %s still asks for the size before: %s", shell->job->name, response->why);
 }
 
 /* A gang scheduler places none of a group's pods while there are fewer than its least, so not the
@@ -238,23 +239,15 @@ static void write_group(struct shell *shell)
 {
     const struct render_options options = {.namespace = shell->namespace,
                                            .gang = shell->given.gang};
-    struct write_spec spec = {.namespace = shell->namespace,
-                              .plural = "podgroups",
-                              .name = shell->job->name,
-                              .deadline = DEADLINE,
-                              .done = on_group,
-                              .who = shell};
+    struct follower *group = &shell->resize.group;
+    struct write_spec spec = {.plural = "podgroups", .name = shell->job->name};
     struct rk_why why = {""};
     json_t *patch = NULL;
-    int rc = render_group_size(shell->job, &options, &spec.version, &patch, &why);
 
-    write_cancel(shell->resize.group);
-    shell->resize.group = NULL;
-    if (rc == 0 && patch != NULL)
-        rc = write_patch(shell->api, &spec, TYPE_MERGE_PATCH, patch, &shell->resize.group, &why);
-    if (rc != 0)
-        rk_warn("PodGroup %s still asks for the size before: %s", shell->job->name, why.text);
-    json_decref(patch);
+    group->behind = "the job's PodGroup still asks for the size before";
+    if (render_group_size(shell->job, &options, &spec.version, &patch, &why) != 0)
+        rk_warn("%s: %s", group->behind, why.text);
+    write_anew(shell, group, spec, patch);
 }
 
 static void done(struct shell *shell)
@@ -353,7 +346,7 @@ int resize_open(struct shell *shell, struct rk_why *why)
 
 void resize_close(struct shell *shell)
 {
-    write_cancel(shell->resize.write);
-    write_cancel(shell->resize.group);
+    write_cancel(shell->resize.hosts.write);
+    write_cancel(shell->resize.group.write);
     watch_close(shell->resize.watch);
 }

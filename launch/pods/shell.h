@@ -85,11 +85,16 @@ struct causes {
 };
 
 /* How many workers; see resize.c. */
+/* An object that is written anew when the size changes. */
+struct follower {
+    const char *behind;  /* what is to be said when it cannot be */
+    struct write *write; /* under way */
+};
+
 struct resize {
     struct watch *watch;
-    struct write *write; /* of the hostfile, under way */
-    struct write *group; /* of the gang scheduler's PodGroup, so too */
-    uint32_t wanted;     /* by the Job; 0: it does not say */
+    struct follower hosts, group; /* the hostfile; the gang scheduler's PodGroup */
+    uint32_t wanted;              /* by the Job; 0: it does not say */
     uint32_t asked, size, most;
     uint32_t asking;   /* the coordinator, until it answers; 0: nothing */
     uint64_t again;    /* then it is asked once more */

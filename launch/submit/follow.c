@@ -5,6 +5,7 @@
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
 #include "k8s/client/watch.h"
+#include "k8s/render/names.h"
 #include "launch/submit/progress.h"
 
 #include <stdio.h>
@@ -110,7 +111,7 @@ static const struct watched_kind {
                      .events = {NULL, on_job, on_job_gone, NULL, on_trouble}},
     [WATCHED_PODS] = {.version = "v1",
                       .plural = "pods",
-                      .label = "reknit.dev/job",
+                      .label = LABEL_JOB,
                       .suffix = "",
                       .events = {NULL, on_pod, on_pod_gone, NULL, on_trouble}},
     [WATCHED_EVENTS] = {.version = "v1",

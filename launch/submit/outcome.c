@@ -8,6 +8,7 @@
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
 #include "k8s/reconcile/pod_json.h"
+#include "k8s/render/names.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +41,7 @@ static bool is_coordinator(const json_t *pod)
 {
     const json_t *labels = json_object_get(json_object_get(pod, "metadata"), "labels");
 
-    return strcmp(text_at(labels, "training.kubeflow.org/job-role"), "launcher") == 0;
+    return strcmp(text_at(labels, LABEL_ROLE), "launcher") == 0;
 }
 
 /* One that has run says more than one that has not, and a later one more than an earlier one. */
@@ -100,8 +101,7 @@ static void see_all(struct submit *submit, const char *namespace, const char *na
     size_t at;
     json_t *pod;
 
-    snprintf(labels, sizeof labels, "reknit.dev/job=%s,training.kubeflow.org/job-role=launcher",
-             name);
+    snprintf(labels, sizeof labels, LABEL_JOB "=%s," LABEL_ROLE "=launcher", name);
     api_query(&path, "labelSelector", labels);
     submit_call(submit, VERB_GET, path, NULL, NULL, &answer);
     json_array_foreach(json_object_get(answer.body, "items"), at, pod)

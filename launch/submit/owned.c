@@ -3,6 +3,7 @@
 
 #include "k8s/client/address.h"
 #include "k8s/client/object.h"
+#include "k8s/render/names.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -115,7 +116,7 @@ static bool has_owner(const json_t *object)
 bool owned_is_of_job(const json_t *object, const struct mpijob *job)
 {
     const json_t *labels = json_object_get(json_object_get(object, "metadata"), "labels");
-    const char *name = json_string_value(json_object_get(labels, "reknit.dev/job"));
+    const char *name = json_string_value(json_object_get(labels, LABEL_JOB));
 
     return name != NULL && strcmp(name, job->name) == 0;
 }

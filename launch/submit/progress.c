@@ -4,13 +4,13 @@
 #include "k8s/client/object.h"
 #include "k8s/reconcile/pod_json.h"
 #include "k8s/reconcile/sentence.h"
+#include "k8s/render/names.h"
 #include "launch/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROLE "training.kubeflow.org/job-role"
 #define DETAIL 256
 #define ALONE 2u /* so many changes of one kind are still told by name */
 
@@ -84,7 +84,7 @@ static bool is_worker(const json_t *pod)
 {
     const json_t *labels = json_object_get(json_object_get(pod, "metadata"), "labels");
 
-    return strcmp(text_at(labels, ROLE), "worker") == 0;
+    return strcmp(text_at(labels, LABEL_ROLE), "worker") == 0;
 }
 
 /* Waiting for these is what every pod does. */
