@@ -77,7 +77,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x314152414b4e4b52)
-#define ARENA_VERSION 3u
+#define ARENA_VERSION 4u
 #define ARENA_ALIGN UINT64_C(4096)
 #define ARENA_CONTROL_BYTES (UINT64_C(4) << 20)
 #define ARENA_AGENTS 64u
@@ -186,6 +186,7 @@ struct arena_seat {
     _Atomic int32_t pid;
     _Atomic uint64_t pid_start;
     _Atomic uint32_t allocated; /* its buffers have memory; 2: and large pages were asked for */
+    _Atomic uint32_t life;      /* of the rank's process, see life.h */
 
     /* written by the rank */
     _Alignas(64) _Atomic uint64_t ack_word;

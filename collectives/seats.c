@@ -144,6 +144,7 @@ static void seat_clear(struct arena_seat *seat)
 {
     atomic_store(&seat->pid, 0);
     atomic_store(&seat->pid_start, 0);
+    atomic_store(&seat->life, 0);
     atomic_store(&seat->ack_word, 0);
     atomic_store(&seat->position, 0);
     atomic_store(&seat->has_state, 0);

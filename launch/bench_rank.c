@@ -1,13 +1,16 @@
 /* The rank of `reknit bench recovery`: steps with gradients of a given size and no arithmetic to
  * speak of, until it is stopped.  FILE, of one struct bench_sums, learns when each generation had
- * its first sum.  usage: reknit-bench-rank MEGABYTES [FILE] */
+ * its first sum.  HOLD megabytes of memory it has besides, in pages of 4 KiB, as what a program
+ * gathers in small pieces.  usage: reknit-bench-rank MEGABYTES [FILE [HOLD]] */
 #include "common/clock.h"
 #include "launch/bench.h"
 #include "worker/reknit.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -111,17 +114,32 @@ static struct bench_sums *sums_map(const char *path)
     return map == MAP_FAILED ? NULL : map;
 }
 
+/* For as long as this process lives. */
+static bool hold(size_t bytes)
+{
+    void *memory =
+        mmap(NULL, bytes + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory != MAP_FAILED && madvise(memory, bytes + 1, MADV_NOHUGEPAGE) == 0 &&
+           memset(memory, 1, bytes) == memory;
+}
+
 int main(int argc, char **argv)
 {
     struct model model = {.count = 0};
-    unsigned long megabytes = argc == 2 || argc == 3 ? strtoul(argv[1], NULL, 10) : 0;
+    unsigned long megabytes = argc >= 2 && argc <= 4 ? strtoul(argv[1], NULL, 10) : 0;
+    size_t held = argc == 4 ? strtoul(argv[3], NULL, 10) * 1000000 : 0;
     int code = 69;
 
     if (megabytes == 0 || megabytes > 4096) {
-        fprintf(stderr, "usage: reknit-bench-rank MEGABYTES [FILE]\n");
+        fprintf(stderr, "usage: reknit-bench-rank MEGABYTES [FILE [HOLD]]\n");
         return 64;
     }
-    if (argc == 3 && (model.sums = sums_map(argv[2])) == NULL) {
+    if (!hold(held)) {
+        fprintf(stderr, "reknit-bench-rank: %s megabytes are not to be had\n", argv[3]);
+        return 69;
+    }
+    if (argc >= 3 && (model.sums = sums_map(argv[2])) == NULL) {
         fprintf(stderr, "reknit-bench-rank: %s cannot be mapped\n", argv[2]);
         return 69;
     }

@@ -37,7 +37,7 @@
 #define LOOK_MS 2
 
 struct bench_options {
-    uint32_t workers, megabytes, kills, virtual_hosts;
+    uint32_t workers, megabytes, held, kills, virtual_hosts;
     const char *victim, *standby;
     bool json;
 };
@@ -47,6 +47,8 @@ static const struct argument arguments[] = {
      offsetof(struct bench_options, workers), 2, 64},
     {"--grad-mb", "MB", "gradients of a step, in megabytes (4)", argument_count,
      offsetof(struct bench_options, megabytes), 1, 4096},
+    {"--hold-mb", "MB", "memory that each rank has besides, in megabytes (0)", argument_count,
+     offsetof(struct bench_options, held), 0, 1048576},
     {"--kill", "rank|carrier|mpirun|host", "what is killed (rank)", argument_text,
      offsetof(struct bench_options, victim), 0, 0},
     {"--kills", "K", "kills, one after the other (20)", argument_count,
@@ -140,7 +142,7 @@ static int start_run(struct bench *bench, struct rk_why *why)
 {
     char self[PATH_MAX];
     char rank[PATH_MAX + 32];
-    char number[4][16];
+    char number[5][16];
     char *slash;
     int rc = surroundings_self(self, sizeof self, why);
 
@@ -153,15 +155,23 @@ static int start_run(struct bench *bench, struct rk_why *why)
     snprintf(number[1], sizeof number[1], "%u", bench->options.megabytes);
     snprintf(number[2], sizeof number[2], "%u", 2 * bench->options.kills + 10);
     snprintf(number[3], sizeof number[3], "%u", bench->options.virtual_hosts);
+    snprintf(number[4], sizeof number[4], "%u", bench->options.held);
     char *standby = (char *)(uintptr_t)bench->options.standby;
-    char *argv[] = {"reknit",  "run",     "--name",   bench->name,   "--workers",
-                    number[0], "--quiet", "--events", bench->events, "--max-restarts",
-                    number[2], "--",      rank,       number[1],     bench->shared,
-                    NULL,      NULL,      NULL,       NULL,          NULL};
+    char *argv[] = {"reknit",  "run",      "--name",      bench->name,      "--workers", number[0],
+                    "--quiet", "--events", bench->events, "--max-restarts", number[2],   "--",
+                    rank,      number[1],  bench->shared, number[4],        NULL,        NULL,
+                    NULL,      NULL,       NULL};
     if (bench->options.virtual_hosts > 1) {
-        char *tail[] = {"--virtual-hosts", number[3],     "--standby-carriers",
-                        standby,           "--",          rank,
-                        number[1],         bench->shared, NULL};
+        char *tail[] = {"--virtual-hosts",
+                        number[3],
+                        "--standby-carriers",
+                        standby,
+                        "--",
+                        rank,
+                        number[1],
+                        bench->shared,
+                        number[4],
+                        NULL};
 
         memcpy(argv + 11, tail, sizeof tail);
     }
@@ -402,19 +412,19 @@ static void print_results(struct bench *bench)
                "\"sum_p90_ms\": %.3f, \"step_ms\": %.3f, "
                "\"kill\": \"%s\", \"kills\": %zu, \"in_place\": %" PRId64
                ", \"lost_steps\": %" PRId64 ", \"standby\": %" PRId64
-               ", \"workers\": %u, \"grad_mb\": %u, \"hosts\": %u}\n",
+               ", \"workers\": %u, \"grad_mb\": %u, \"hold_mb\": %u, \"hosts\": %u}\n",
                p50, p90, max, sum50, sum90, step, victim_names[bench->kind], bench->kills,
                bench->in_place, bench->lost_steps, bench->standby, bench->options.workers,
-               bench->options.megabytes, bench->options.virtual_hosts);
+               bench->options.megabytes, bench->options.held, bench->options.virtual_hosts);
     else
         printf("from kill -9 of a %s to the next finished step, %u ranks on %u hosts, %u MB of "
-               "gradients:\n"
+               "gradients and %u MB besides:\n"
                "  p50_ms %.1f  p90_ms %.1f  max_ms %.1f  sum_p50_ms %.1f  sum_p90_ms %.1f\n"
                "  (%zu kills, %" PRId64 " in place, %" PRId64 " by standby carriers, %" PRId64
                " steps lost; an undisturbed step: %.1f ms)\n",
                victim_names[bench->kind], bench->options.workers, bench->options.virtual_hosts,
-               bench->options.megabytes, p50, p90, max, sum50, sum90, bench->kills, bench->in_place,
-               bench->standby, bench->lost_steps, step);
+               bench->options.megabytes, bench->options.held, p50, p90, max, sum50, sum90,
+               bench->kills, bench->in_place, bench->standby, bench->lost_steps, step);
 }
 
 /* What --kill and --virtual-hosts mean together. */

@@ -126,6 +126,7 @@ static void session_free(struct rk_session *session)
 {
     if (session == NULL)
         return;
+    life_end(session->life);
     if (session->agent >= 0)
         close(session->agent);
     gpu_close(session);
@@ -295,6 +296,8 @@ int rk_restore(struct rk_session *session, uint64_t *step)
     } else {
         rc = arena_declare(&session->arena, session->layout, &session->why);
     }
+    if (rc == 0 && session->agent >= 0) /* without it our death is told later, no more */
+        (void)life_begin(&session_seat(session)->life, &session->life);
     if (rc == 0)
         rc = arena_seat_allocate(&session->arena, session->seat, &session->why);
     if (rc == 0 && session->gpu != NULL)

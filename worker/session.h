@@ -9,6 +9,7 @@
 #define RK_WORKER_SESSION_H
 
 #include "collectives/arena.h"
+#include "collectives/life.h"
 #include "worker/reknit.h"
 
 #include <pthread.h>
@@ -61,6 +62,7 @@ struct rk_session {
     struct rk_why why;
 
     int agent; /* socket; -1: a world of one */
+    struct life *life;
     struct arena arena;
     uint32_t block; /* of our agent in the arena */
     uint32_t seat;

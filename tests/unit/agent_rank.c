@@ -1,7 +1,9 @@
 /* A rank on worker/local.h alone: it computes nothing, but freezes, goes, leaves snapshots and
- * leaves as one that does.  Modes: "job"; "parent" makes a child and a daemon first; "carrier" is
- * a carrier that only acknowledges. */
+ * leaves as one that does.  Modes: "job"; "parent" makes a child and a daemon first; "large" has
+ * memory that the kernel takes a while to take back; "carrier" is a carrier that only acknowledges.
+ */
 #include "collectives/arena.h"
+#include "collectives/life.h"
 #include "common/layout.h"
 #include "tests/unit/agent_stage.h"
 #include "worker/local.h"
@@ -14,8 +16,11 @@
 
 extern char **environ;
 
+#define LARGE ((size_t)512 << 20)
+
 struct player {
     int socket;
+    struct life *life;
     struct arena arena;
     struct arena_agent *block;
     struct arena_seat *seat;
@@ -77,6 +82,7 @@ static void join(struct player *player)
     need(arena_seat_allocate(&player->arena, seat, NULL) == 0, "allocate");
     player->seat = &player->arena.header->seat[seat];
     player->block = &player->arena.header->agent[block];
+    need(life_begin(&player->seat->life, &player->life) == 0, "life");
     rk_layout_free(layout);
     close(memory);
     memcpy(player->seat->report[0].name, "loss", 5);
@@ -219,6 +225,10 @@ int rank_main(const char *mode)
 
     if (strcmp(mode, "parent") == 0)
         multiply();
+    if (strcmp(mode, "large") == 0)
+        need(mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+                  -1, 0) != MAP_FAILED,
+             "memory");
     if (strcmp(mode, "carrier") == 0)
         carry(&player);
     join(&player);

@@ -145,6 +145,38 @@ static void a_killed_rank_is_told_and_started_again(void **state)
     end(stage, 0);
 }
 
+/* The kernel takes long to take its memory back: the loss is told meanwhile, mostly, and another
+ * one is started when that is over. */
+static void a_large_rank_is_told_lost_before_it_is_gone(void **state)
+{
+    struct stage *stage = *state;
+    const Rk__Heartbeat *heartbeat;
+    const char *program[4];
+    bool early = false;
+
+    stage_rank_program("large", program);
+    stage_start(stage, 0, "0", 1, program);
+    stage_hello(stage, 0, SILENCE);
+    stage_start_ranks(stage, 0, 1, 0, 1);
+    heartbeat = stage_expect_ranks(stage, 0, RK__RANK_STATE__RANK_READY);
+    for (uint32_t generation = 2; !early && generation < 20; generation++) {
+        pid_t pid = heartbeat->rank[0]->pid;
+
+        kill(pid, SIGKILL);
+        const Rk__RankExited *exited =
+            stage_expect(stage, 0, RK__ENVELOPE__BODY_RANK_EXITED)->rank_exited;
+        assert_int_equal(exited->pid, pid);
+        assert_int_equal(exited->signal, SIGKILL);
+        early = kill(pid, 0) == 0;
+        stage_start_ranks(stage, 0, 1, 0, generation);
+        heartbeat = stage_expect_ranks(stage, 0, RK__RANK_STATE__RANK_READY);
+        assert_int_equal(heartbeat->rank[0]->generation, generation);
+        assert_int_equal(kill(pid, 0), -1);
+    }
+    assert_true(early);
+    end(stage, 0);
+}
+
 static void a_rank_lost_while_freezing_does_not_hold_the_ack(void **state)
 {
     struct stage *stage = *state;
@@ -543,6 +575,7 @@ int main(int argc, char **argv)
         TEST(a_job_from_hello_to_shutdown),
         TEST(a_worker_leaves_nothing_behind),
         TEST(a_killed_rank_is_told_and_started_again),
+        TEST(a_large_rank_is_told_lost_before_it_is_gone),
         TEST(a_rank_lost_while_freezing_does_not_hold_the_ack),
         TEST(a_go_without_its_freeze_is_refused),
         TEST(a_stopped_rank_is_noticed_and_killed),

@@ -187,6 +187,8 @@ static int agent_open(struct agent *agent, struct rk_why *why)
     if (rc == 0)
         rc = host_open(agent, why);
     if (rc == 0)
+        lives_open(agent);
+    if (rc == 0)
         open_life(agent);
     return rc;
 }
@@ -225,6 +227,7 @@ static struct agent *agent_new(const struct agent_options *options, pid_t warden
 
 static void agent_free(struct agent *agent)
 {
+    lives_close(agent);
     declare_close(agent);
     ranks_close(agent);
     local_server_close(agent);
@@ -306,6 +309,7 @@ static long wait_ms(const struct agent *agent)
 {
     uint64_t until = agent->heartbeat_at;
     uint64_t soon = agent->now + 5 * RK_MS;
+    bool looks = agent->fading || agent->freeze.waiting > 0;
 
     if (agent->end == AGENT_ENDING && until > soon)
         until = soon;
@@ -313,6 +317,8 @@ static long wait_ms(const struct agent *agent)
         until = agent->hello_at;
     if (agent->start_at != 0 && agent->start_at < until)
         until = agent->start_at;
+    if (looks && agent->now + RK_MS < until)
+        until = agent->now + RK_MS;
     return until <= agent->now ? 0 : (long)((until - agent->now + RK_MS - 1) / RK_MS);
 }
 
@@ -338,6 +344,8 @@ static void agent_turn(struct agent *agent)
     follow_link(agent);
     control_receive(agent);
     take_events(agent);
+    if (agent->fading)
+        lives_look(agent);
     fence_look(agent);
     freeze_check(agent);
     ranks_start_due(agent);

@@ -135,7 +135,9 @@ static void on_ended(struct agent *agent, struct watch *watch, uint32_t events)
     if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
         info.si_pid == 0)
         return;
-    if (child->kind == CHILD_WRITER || child->kind == CHILD_LOADER)
+    if (child->kind == CHILD_REMAINS)
+        rank_collect(agent, child);
+    else if (child->kind == CHILD_WRITER || child->kind == CHILD_LOADER)
         on_storage_ended(agent, child);
     else
         on_launcher_ended(agent, child);

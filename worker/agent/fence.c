@@ -100,6 +100,15 @@ void fence_begin(struct agent *agent, uint64_t id)
     }
 }
 
+/* Whether it touches nothing here any more, though it may not be gone for long. */
+static bool is_spent(const struct agent *agent, const struct fence_target *target)
+{
+    int status;
+
+    return target->pid != 0 && target->watch.fd >= 0 && !agent->arena.header->on_gpus &&
+           process_is_spent(target->pid, target->watch.fd, &status);
+}
+
 void fence_look(struct agent *agent)
 {
     for (uint32_t i = 0; agent->freeze.waiting > 0 && i < AGENT_FENCES; i++) {
@@ -109,6 +118,10 @@ void fence_look(struct agent *agent)
             continue;
         if (target->watch.fd < 0)
             seize(agent, target);
+        if (is_spent(agent, target)) {
+            on_dead(agent, &target->watch, 0);
+            continue;
+        }
         if (target->watch.fd < 0 || target->kill_at == 0 || agent->now < target->kill_at)
             continue;
         pidfd_send_signal(target->watch.fd, SIGKILL, NULL, 0);

@@ -185,6 +185,7 @@ static void from_rank(struct agent *agent, struct peer *peer, const struct local
         break;
     case LOCAL_ENTER:
         rank->entered = true;
+        lives_watch(agent, rank);
         say_heartbeat_soon(agent);
         break;
     case LOCAL_ACK:

@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,16 +36,57 @@ bool process_read(pid_t pid, struct process_facts *facts)
     text[size] = '\0';
     /* the program's name stands in brackets and may hold anything */
     char *rest = strrchr(text, ')');
-    if (rest == NULL || sscanf(rest,
-                               ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
-                               "%*d %*d %llu",
-                               &facts->state, &parent, &group, &session, &start) != 5)
+    if (rest == NULL ||
+        sscanf(rest,
+               ") %c %d %d %d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d "
+               "%*d %*d %llu %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u "
+               "%*u %*u %*d %*d %*u %*u %*u %*u %*d %*u %*u %*u %*u %*u %*u %*u %d",
+               &facts->state, &parent, &group, &session, &start, &facts->status) != 6)
         return false;
     facts->parent = parent;
     facts->group = group;
     facts->session = session;
     facts->start = start;
     return true;
+}
+
+/* Whether its first number, the size of its memory, is 0. */
+static bool has_no_memory(int folder, const char *thread)
+{
+    char path[64], text[8];
+
+    snprintf(path, sizeof path, "%.20s/statm", thread);
+    int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT; /* it has ended since */
+    ssize_t size = read(fd, text, sizeof text);
+    bool ended = size < 0 && errno == ESRCH;
+    close(fd);
+    return ended || (size >= 2 && memcmp(text, "0 ", 2) == 0);
+}
+
+/* One that a signal kills makes no more threads, so those that are listed are all. */
+bool process_is_spent(pid_t pid, int pidfd, int *status)
+{
+    struct pollfd end = {.fd = pidfd, .events = POLLIN};
+    struct process_facts facts;
+    char path[64];
+    DIR *folder;
+    struct dirent *entry;
+    bool spent = true;
+
+    if (!process_read(pid, &facts) || !WIFSIGNALED(facts.status))
+        return false;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    folder = opendir(path);
+    if (folder == NULL)
+        return false;
+    while (spent && (entry = readdir(folder)) != NULL)
+        if (isdigit((unsigned char)entry->d_name[0]))
+            spent = has_no_memory(dirfd(folder), entry->d_name);
+    closedir(folder);
+    *status = facts.status;
+    return spent && poll(&end, 1, 0) == 0;
 }
 
 int process_open(pid_t pid, uint64_t start)

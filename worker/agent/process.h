@@ -16,10 +16,16 @@ struct process_facts {
     pid_t group;
     pid_t session;
     uint64_t start; /* ticks since boot: with the pid, a name that is never used twice */
+    int status;     /* as of waitpid, once it has begun to end; before, or not ours to know: 0 */
 };
 
 /* False when there is no such process. */
 bool process_read(pid_t pid, struct process_facts *facts);
+
+/* Whether a signal has killed it and none of its threads has memory any more: it can touch nothing
+ * that it shared, though the kernel may take long to free the rest, and `pidfd` tells of nothing
+ * before that.  *status as of waitpid.  False when pidfd has told: the number may be another's. */
+bool process_is_spent(pid_t pid, int pidfd, int *status);
 
 /* A close-on-exec pidfd of `pid`.  With start != 0 the process must have that start time.
  * RK_ENOENT: there is no such process (any more).  RK_EUNAVAILABLE: there may be; it could not be

@@ -12,6 +12,7 @@
 #include "worker/agent/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -124,7 +125,7 @@ static void reset(struct rank *rank)
     rank->child_gone = rank->attached_gone = false;
     rank->joined = rank->entered = rank->member = rank->left = false;
     rank->killed_stopped = rank->out_of_memory = false;
-    rank->stopped_at = rank->dying_at = rank->kill_at = 0;
+    rank->stopped_at = rank->fading_at = rank->dying_at = rank->kill_at = 0;
     rank->seat = -1;
 }
 
@@ -166,6 +167,7 @@ static void rank_over(struct agent *agent, struct rank *rank)
     if (rank->peer != NULL)
         peer_close(agent, rank->peer);
     watch_drop(agent, &rank->attached);
+    lives_forget(agent, rank);
     if (rank->seat >= 0)
         arena_seat_ghost(&agent->arena, (uint32_t)rank->seat);
     bool clean = WIFEXITED(rank->status) && WEXITSTATUS(rank->status) == 0;
@@ -209,6 +211,55 @@ static void on_child(struct agent *agent, struct watch *watch, uint32_t events)
     else if (rank->attached.fd >= 0)
         pidfd_send_signal(rank->attached.fd, SIGKILL, NULL, 0);
     look_for_end(agent, rank);
+}
+
+/* What is left of its process is waited for aside, and the rank is over. */
+static bool put_aside(struct agent *agent, struct rank *rank)
+{
+    struct child *child = child_new(agent, CHILD_REMAINS);
+    int pidfd;
+
+    if (child == NULL)
+        return false;
+    child->slot = rank->slot;
+    pidfd = fcntl(rank->child.fd, F_DUPFD_CLOEXEC, 3);
+    if (child_watch(child, rank->pid, pidfd) != 0) {
+        child_free(child);
+        return false;
+    }
+    watch_drop(agent, &rank->child);
+    kill(-rank->pid, SIGKILL);
+    rank->remains = rank->pid;
+    rank->child_gone = rank->attached_gone = true;
+    rank->dying_at = rank->dying_at != 0 ? rank->dying_at : agent->now;
+    rank_over(agent, rank);
+    return true;
+}
+
+bool rank_fades(struct agent *agent, struct rank *rank)
+{
+    bool direct = rank->attached_pid == rank->pid && !rank->child_gone;
+
+    if (rank->fading_at == 0) {
+        rank->fading_at = agent->now;
+        return false; /* a small one is gone by the next look, and all is simpler */
+    }
+    if (!direct || rank->remains != 0 || agent->arena.header->on_gpus ||
+        agent->now - rank->fading_at > LIVES_FADING)
+        return true; /* its end is waited for */
+    return process_is_spent(rank->pid, rank->child.fd, &rank->status) && put_aside(agent, rank);
+}
+
+void rank_collect(struct agent *agent, struct child *remains)
+{
+    struct rank *rank = &agent->rank[remains->slot];
+
+    kill(-remains->pid, SIGKILL);
+    waitpid(remains->pid, NULL, 0);
+    child_free(remains);
+    rank->remains = 0;
+    if (!rank_alive(rank) && rank->order.wanted && agent->start_at == 0)
+        rank_start(agent, rank);
 }
 
 static void on_attached_gone(struct agent *agent, struct watch *watch, uint32_t events)
@@ -425,7 +476,7 @@ static void rank_start(struct agent *agent, struct rank *rank)
     struct rk_why why = {""};
     struct process_facts facts;
 
-    if (agent->end != AGENT_RUNS)
+    if (agent->end != AGENT_RUNS || rank->remains != 0) /* which has memory that may be wanted */
         return;
     reset(rank);
     rank->done = false;

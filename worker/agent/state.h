@@ -74,6 +74,7 @@ struct rank {
     pid_t ended_pid;    /* of the process that ran here before; 0: none did */
     struct watch attached;
     bool attached_gone;
+    pid_t remains; /* one that ran here and is still being taken down; 0: none */
     struct peer *peer;
 
     int32_t seat; /* -1: none */
@@ -83,6 +84,7 @@ struct rank {
     bool out_of_memory;  /* the kernel killed it for that */
     uint64_t position;   /* when it left */
     uint64_t stopped_at; /* when we first saw it stopped, 0: it is not */
+    uint64_t fading_at;  /* when its process was seen to begin to end, 0: it has not */
     uint64_t dying_at;   /* first sign of its death, 0: it lives */
     uint64_t kill_at;    /* then what is left of it is killed, 0: no such time */
     char log_path[AGENT_PATH];
@@ -109,14 +111,22 @@ struct peer {
 /* ---- children that are not ranks ---------------------------------------------------------------
  */
 
-enum child_kind { CHILD_NONE, CHILD_MPIRUN, CHILD_ORTED, CHILD_WRITER, CHILD_LOADER };
+enum child_kind {
+    CHILD_NONE,
+    CHILD_MPIRUN,
+    CHILD_ORTED,
+    CHILD_WRITER,
+    CHILD_LOADER,
+    CHILD_REMAINS
+};
 
 struct child {
     enum child_kind kind;
     struct agent *agent;
     pid_t pid;
     struct watch alive;
-    uint32_t job; /* mpirun, orted */
+    uint32_t job;  /* mpirun, orted */
+    uint32_t slot; /* remains: where the rank ran */
     char folder[AGENT_PATH];
     bool ended; /* mpirun, orted: not collected yet, see children.c */
     uint64_t tidy_at;
@@ -197,6 +207,8 @@ struct agent {
     struct freeze freeze;
     uint64_t snapshot_wanted; /* ARENA_NO_STEP: none */
 
+    struct lives *lives; /* NULL: there is no thread that watches over ranks */
+    bool fading;         /* a rank is, and is looked at each turn */
     struct rank rank[RK_MAX_SLOTS];
     uint64_t start_at; /* by then ranks that were ordered are started, 0: none were */
     struct peer peer[AGENT_PEERS];
@@ -261,6 +273,23 @@ void rank_kill(struct agent *agent, struct rank *rank);
 void ranks_signal(struct agent *agent, int number);
 struct arena_seat *rank_seat(const struct agent *agent, const struct rank *rank);
 void ranks_close(struct agent *agent);
+/* Its process begins to end.  False: it may still touch the arena, and is to be looked at again a
+ * millisecond later. */
+bool rank_fades(struct agent *agent, struct rank *rank);
+/* What was left of a rank's process has ended. */
+void rank_collect(struct agent *agent, struct child *remains);
+
+/* lives.c */
+/* A process that begins to end and has its memory after this time has executed another program. */
+#define LIVES_FADING RK_S
+/* Without a thread for it, ranks are lost when they are gone. */
+void lives_open(struct agent *agent);
+void lives_close(struct agent *agent);
+/* From when its library has its life in its seat, until its seat is given up. */
+void lives_watch(struct agent *agent, const struct rank *rank);
+void lives_forget(struct agent *agent, const struct rank *rank);
+/* Each turn while agent->fading. */
+void lives_look(struct agent *agent);
 
 /* output.c */
 int relay_open(struct agent *agent, struct rk_why *why);
