@@ -42,6 +42,7 @@ static void *hold(void *argument)
     set_list(life, &life->entry);
     /* FUTEX_WAITERS: the kernel is to wake, whoever may wait */
     atomic_store(life->word, (uint32_t)syscall(SYS_gettid) | FUTEX_WAITERS);
+    futex(life->word, FUTEX_WAKE, INT_MAX);
     while (atomic_load(&life->ending) == 0)
         futex(&life->ending, FUTEX_WAIT_PRIVATE, 0);
     set_list(life, &life->head.list);
@@ -78,11 +79,15 @@ int life_begin(_Atomic uint32_t *word, struct life **life)
     if (begun == NULL)
         return RK_ENOMEM;
     begun->word = word;
+    atomic_store(word, 0);
     begun->owner = getpid();
     if (start(begun) != 0) {
         free(begun);
         return RK_ENOMEM;
     }
+    /* whoever is told of us from here on finds the word set */
+    while (atomic_load(word) == 0)
+        futex(word, FUTEX_WAIT, 0);
     *life = begun;
     return 0;
 }

@@ -21,7 +21,7 @@
 struct life;
 
 /* Starts this process's thread on `word`, which must stay mapped where it is as long as the thread
- * lives.  RK_ENOMEM: no thread is to be had. */
+ * lives, and returns when it holds it.  RK_ENOMEM: no thread is to be had. */
 int life_begin(_Atomic uint32_t *word, struct life **life);
 /* Ends the thread, sets the word to 0 and frees; takes NULL. */
 void life_end(struct life *life);

@@ -58,8 +58,8 @@ static pid_t child_of(struct shared *shared, enum way way, int *pidfd)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (life_begin(&shared->word, &life) != 0 || pthread_create(&other, NULL, idle, NULL) != 0)
             _exit(99);
-        while (atomic_load(&shared->word) == 0)
-            usleep(1000);
+        if (atomic_load(&shared->word) == 0)
+            _exit(98);
         atomic_store(&shared->ready, 1);
         if (way == EXITS)
             _exit(3);

@@ -1,6 +1,6 @@
 /* Children of the agent that are not ranks: mpirun and orted of the carriers, writers and loaders
- * of checkpoints.  Each runs in a session of its own; when it ends, what is left of the session is
- * killed, and its folder is removed.
+ * of checkpoints, and what is left of ranks (lives.c).  Each runs in a session of its own; when it
+ * ends, what is left of the session is killed, and its folder is removed.
  *
  * Both take milliseconds, in which the agent does nothing else: every process of the machine is
  * looked at, and MPI leaves large files.  Those of mpirun and its daemons end when carriers are

@@ -199,7 +199,9 @@ void lives_open(struct agent *agent)
         agent->lives = lives;
         return;
     }
-    rk_warn("no thread watches over ranks; they are lost when they are gone");
+    rk_warn(
+        "no thread watches over ranks: one that has gigabytes is told lost late; raise the limits "
+        "of processes and open files (ulimit -u, -n)");
     watch_drop(agent, &lives->watch);
     lives_free(lives);
 }
