@@ -119,7 +119,8 @@ class RealNodes(NodeTest):
             self.start_pod("away", "sleep", "1000", node=node.name)
             first = self.pids("away")
             self.cluster.node_lose(node.name)
-            self.assertFalse([pid for pid in first if os.path.exists(f"/proc/{pid}")])
+            wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in first),
+                     "what has ended there is collected", 10)
             self.cluster.wait_node(node.name, "Unknown")
             self.assertEqual(self.cluster.node_state("node1"), "True")
             node.start()

@@ -1,8 +1,8 @@
 """Hundreds of worker pods on a real API server, their kubelets and agents simulated.
 
-REKNIT_FLEET says how many (100).  Nothing binds the pods to nodes, which a cluster may have: their
-scheduler is one that nobody plays.  This test itself says that they run, through their status, and
-fleet_parts.py plays their agents.
+REKNIT_FLEET says how many (100), REKNIT_FLEET_LOSSES how many of them are lost in turn (12).
+Nothing binds the pods to nodes, which a cluster may have: their scheduler is one that nobody plays.
+This test itself says that they run, through their status, and fleet_parts.py plays their agents.
 """
 import http.client
 import json
@@ -25,7 +25,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "fleet"))
 import fleet_parts  # noqa: E402  pylint: disable=wrong-import-position
 
 WORKERS = int(os.environ.get("REKNIT_FLEET", "100"))
-LOSSES = 12
+LOSSES = int(os.environ.get("REKNIT_FLEET_LOSSES", "12"))
 MEMORY = 64 << 20
 
 
@@ -192,6 +192,7 @@ class RealFleet(ApiTest):
             sys.stderr.write(self.coordinator.log()[-8000:])
             raise
         memory = self.coordinator.memory()
+        print("spans in ms, from the event:", sorted(round(1e3 * s["event"]) for s in seen))
         spans = ", ".join(
             f"{since} to action p50 {1e3 * fleet_parts.share([s[since] for s in seen], 0.5):.0f} ms"
             f" p99 {1e3 * fleet_parts.share([s[since] for s in seen], 0.99):.0f} ms"
