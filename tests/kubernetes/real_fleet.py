@@ -192,7 +192,7 @@ class RealFleet(ApiTest):
             sys.stderr.write(self.coordinator.log()[-8000:])
             raise
         memory = self.coordinator.memory()
-        print("spans in ms, from the event:", sorted(round(1e3 * s["event"]) for s in seen))
+        fleet_parts.progress(f"from the event, ms: {sorted(round(1e3 * s['event']) for s in seen)}")
         spans = ", ".join(
             f"{since} to action p50 {1e3 * fleet_parts.share([s[since] for s in seen], 0.5):.0f} ms"
             f" p99 {1e3 * fleet_parts.share([s[since] for s in seen], 0.99):.0f} ms"
