@@ -1,10 +1,10 @@
 /* The thread that holds the word; see life.h. */
 #include "collectives/life.h"
 
-#include <errno.h>
+#include "common/thread.h"
+
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -51,27 +51,6 @@ static void *hold(void *argument)
     return NULL;
 }
 
-/* Signals are for the program's threads.  Where thread-local variables leave no room in a small
- * stack, it has one of the usual size. */
-static int start(struct life *life)
-{
-    pthread_attr_t attributes;
-    sigset_t all, before;
-    int errnum = pthread_attr_init(&attributes);
-
-    if (errnum != 0)
-        return errnum;
-    pthread_attr_setstacksize(&attributes, STACK);
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    errnum = pthread_create(&life->thread, &attributes, hold, life);
-    if (errnum == EINVAL)
-        errnum = pthread_create(&life->thread, NULL, hold, life);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return errnum;
-}
-
 int life_begin(_Atomic uint32_t *word, struct life **life)
 {
     struct life *begun = calloc(1, sizeof *begun);
@@ -81,7 +60,7 @@ int life_begin(_Atomic uint32_t *word, struct life **life)
     begun->word = word;
     atomic_store(word, 0);
     begun->owner = getpid();
-    if (start(begun) != 0) {
+    if (rk_thread_begin(&begun->thread, STACK, hold, begun) != 0) {
         free(begun);
         return RK_ENOMEM;
     }

@@ -2,6 +2,7 @@
 #include "coordinator/recorder.h"
 
 #include "common/log.h"
+#include "common/thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -68,7 +69,7 @@ int recorder_open(const char *state_dir, struct recorder **out, struct rk_why *w
     recorder->state_dir = state_dir;
     pthread_mutex_init(&recorder->lock, NULL);
     pthread_cond_init(&recorder->changed, NULL);
-    errnum = pthread_create(&recorder->thread, NULL, work, recorder);
+    errnum = rk_thread_begin(&recorder->thread, 0, work, recorder);
     if (errnum == 0) {
         *out = recorder;
         return 0;

@@ -8,6 +8,7 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "worker/checkpoint/checkpoint.h"
 #include "worker/checkpoint/report.h"
 
@@ -273,7 +274,7 @@ int saves_open(const struct options *options, uint32_t epoch, struct saves **sav
     pthread_mutex_init(&fresh->mutex, NULL);
     pthread_cond_init(&fresh->wake, NULL);
     fresh->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    rc = fresh->event_fd < 0 ? errno : pthread_create(&fresh->thread, NULL, work, fresh);
+    rc = fresh->event_fd < 0 ? errno : rk_thread_begin(&fresh->thread, 0, work, fresh);
     if (rc) {
         if (fresh->event_fd >= 0)
             close(fresh->event_fd);

@@ -8,6 +8,7 @@
 #include "worker/gpu_inside.h"
 
 #include "common/clock.h"
+#include "common/thread.h"
 #include "worker/local.h"
 
 #include <signal.h>
@@ -302,7 +303,7 @@ int gpu_follow(struct rk_session *session)
     pthread_mutex_lock(&gpu->lock);
     take_generation(gpu, plan, plan->local[session->local_index].index);
     if (!gpu->started)
-        errnum = pthread_create(&gpu->thread, NULL, drive, gpu);
+        errnum = rk_thread_begin(&gpu->thread, 0, drive, gpu);
     gpu->started = gpu->started || errnum == 0;
     pthread_mutex_unlock(&gpu->lock);
     return errnum == 0 ? 0 : rk_fail_errno(&session->why, errnum, "starting the thread that sums");

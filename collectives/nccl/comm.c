@@ -2,6 +2,7 @@
 #include "collectives/nccl/inside.h"
 
 #include "common/clock.h"
+#include "common/thread.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,13 +96,13 @@ static struct comm *allocate(const struct comm_options *options)
 
 static int start(struct comm *comm, struct rk_why *why)
 {
-    int errnum = pthread_create(&comm->watchdog, NULL, watch, comm);
+    int errnum = rk_thread_begin(&comm->watchdog, 0, watch, comm);
 
     if (errnum != 0) {
         release(comm);
         return rk_fail_errno(why, errnum, "starting the watchdog of NCCL");
     }
-    errnum = pthread_create(&comm->owner, NULL, comm_owner, comm);
+    errnum = rk_thread_begin(&comm->owner, 0, comm_owner, comm);
     if (errnum == 0)
         return 0;
     pthread_mutex_lock(&comm->lock);

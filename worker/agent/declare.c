@@ -7,11 +7,11 @@
 
 #include "common/layout.h"
 #include "common/log.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,18 +164,6 @@ void declare_close(struct agent *agent)
     answer_end = -1;
 }
 
-/* Signals are for the loop's thread. */
-static int start_thread(struct declare_job *job)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int rc = pthread_create(&job->thread, NULL, declare_thread, job);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc;
-}
-
 void declare_begin(struct agent *agent, struct peer *peer, int fd)
 {
     struct declare_job *job = calloc(1, sizeof *job);
@@ -190,7 +178,7 @@ void declare_begin(struct agent *agent, struct peer *peer, int fd)
     job->answer = answer_end;
     job->peer = peer;
     snprintf(job->lock, sizeof job->lock, "%s/lock", agent->host_dir);
-    int errnum = job->arena < 0 ? errno : start_thread(job);
+    int errnum = job->arena < 0 ? errno : rk_thread_begin(&job->thread, 0, declare_thread, job);
     if (errnum != 0) {
         job_free(job);
         peer_refuse(agent, peer, RK_EFULL, "the agent cannot start another thread");

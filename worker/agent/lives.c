@@ -7,17 +7,17 @@
  * for it may need that memory.  Where GPUs write to the arena this is not so: there the end is
  * waited for.
  *
- * Where the kernel has no futex_waitv (before 5.16), or forbids it, nothing here happens, and ranks
- * are lost when they are gone. */
+ * Where the kernel has no futex_waitv (before 5.16), or forbids it, which is said, nothing here
+ * happens, and ranks are lost when they are gone. */
 #include "worker/agent/state.h"
 
 #include "collectives/life.h"
 #include "common/log.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -154,17 +154,6 @@ static void on_news(struct agent *agent, struct watch *watch, uint32_t events)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int start_thread(struct lives *lives)
-{
-    sigset_t all, before;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before);
-    int errnum = pthread_create(&lives->thread, NULL, wait_for_ends, lives);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return errnum;
-}
-
 static void lives_free(struct lives *lives)
 {
     if (lives->header != NULL)
@@ -183,13 +172,25 @@ static bool open_all(struct agent *agent, struct lives *lives)
     if (lives->header == NULL || lives->news < 0 ||
         watch_add(agent, &lives->watch, lives->news, EPOLLIN, on_news) != 0)
         return false;
-    return start_thread(lives) == 0;
+    return rk_thread_begin(&lives->thread, 0, wait_for_ends, lives) == 0;
+}
+
+/* Whether the kernel waits on several words: one that does finds fault with a list of none. */
+static bool can_wait(void)
+{
+    return syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0) < 0 && errno == EINVAL;
 }
 
 void lives_open(struct agent *agent)
 {
-    struct lives *lives = calloc(1, sizeof *lives);
+    struct lives *lives;
 
+    if (!can_wait()) {
+        rk_info("this kernel has no futex_waitv (Linux 5.16), or forbids it: a rank that has "
+                "gigabytes is told lost only when they are taken back");
+        return;
+    }
+    lives = calloc(1, sizeof *lives);
     if (lives == NULL)
         return;
     pthread_mutex_init(&lives->lock, NULL);
