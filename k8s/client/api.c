@@ -335,6 +335,17 @@ static void take_events(struct api *api)
     }
 }
 
+/* Where we came too early by libcurl's clock, it does not say its time again. */
+static void ask_curl(struct api *api)
+{
+    long timeout_ms = -1;
+
+    if (api->curl_due == TIMERS_NEVER)
+        curl_multi_timeout(api->multi, &timeout_ms);
+    if (timeout_ms >= 0)
+        api->curl_due = api->now + (uint64_t)timeout_ms * RK_MS + RK_MS;
+}
+
 static void take_times(struct api *api)
 {
     int running;
@@ -342,6 +353,7 @@ static void take_times(struct api *api)
     if (api->curl_due <= api->now) {
         api->curl_due = TIMERS_NEVER;
         curl_multi_socket_action(api->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+        ask_curl(api);
         sender_reap(api->sender);
     }
     for (int i = 0; i < EVENTS_A_TURN && timers_fire(&api->timers, api->now); i++)
