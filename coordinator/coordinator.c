@@ -164,7 +164,7 @@ static int open_all(struct coordinator *c, struct rk_why *why)
         rc = record_take(options->state_dir, options->job, c->secret.public_key, c->wall,
                          events_offset(c->events), options->least_epoch, &c->record, &again, why);
     if (rc == 0)
-        rc = recorder_open(options->state_dir, &c->recorder, why);
+        rc = recorder_open(options->state_dir, !options->copied, &c->recorder, why);
     if (rc == 0)
         rc = open_core(c, again, why);
     if (rc == 0 && options->checkpoint_dir)

@@ -43,6 +43,7 @@ enum option_id {
     OPT_LEAST_EPOCH,
     OPT_LAUNCHER,
     OPT_PRINT_RULES,
+    OPT_COPIED,
     OPT_HELP,
 };
 
@@ -81,6 +82,7 @@ static const struct option_text {
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
+    {"copied", false, OPT_COPIED, "            the state dir is copied, and need not be durable"},
 };
 #define OPTION_COUNT (sizeof texts / sizeof texts[0])
 
@@ -303,6 +305,7 @@ static void set_flag(struct options *options, enum option_id id)
     options->help |= id == OPT_HELP;
 }
 
+    options->copied |= id == OPT_COPIED;
 static int check_whole(struct options *options, struct rk_why *why)
 {
     const char *missing = !options->job            ? "job"

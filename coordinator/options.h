@@ -31,6 +31,7 @@ struct options {
     uint64_t interval_steps;                             /* both 0: only the final one */
     bool launcher;
     bool print_rules;
+    bool copied; /* somebody keeps copies of the record: here it need not outlive the machine */
     bool help;
 };
 

@@ -9,6 +9,8 @@
  *     crc XXXXXXXX                of everything before this line */
 #include "coordinator/record.h"
 
+#include "coordinator/coordinator.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -55,6 +57,7 @@ static const struct field {
     FIELD("carrier_job", core.carrier_job, UINT32_MAX),
     FIELD("run_started", started, UINT64_MAX),
     FIELD("events_offset", events_offset, INT64_MAX),
+    FIELD("changes", changes, UINT64_MAX),
     FIELD("ended", ended, 1),
     FIELD("exit_code", exit_code, 255),
 #undef FIELD
@@ -230,6 +233,13 @@ static bool check_crc(char *text)
     return true;
 }
 
+/* Changes `text`. */
+static bool understand(char *text, struct record *record)
+{
+    memset(record, 0, sizeof *record);
+    return check_crc(text) && parse(text, record);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static int path_of(char path[PATH_SIZE], const char *dir, const char *name, struct rk_why *why)
@@ -274,8 +284,7 @@ int record_read(const char *state_dir, struct record *record, struct rk_why *why
     close(fd);
     if (rc)
         return rc;
-    memset(record, 0, sizeof *record);
-    if (!check_crc(text) || !parse(text, record))
+    if (!understand(text, record))
         return rk_fail(why, RK_EDATA,
                        "%s is damaged: move it away to start the job anew from its newest "
                        "checkpoint",
@@ -283,7 +292,8 @@ int record_read(const char *state_dir, struct record *record, struct rk_why *why
     return 0;
 }
 
-static int write_file(const char *path, const char *text, size_t size, struct rk_why *why)
+static int write_file(const char *path, const char *text, size_t size, bool durable,
+                      struct rk_why *why)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     size_t done = 0;
@@ -298,7 +308,7 @@ static int write_file(const char *path, const char *text, size_t size, struct rk
             rc = rk_fail_errno(why, errno, "cannot write %s", path);
         done += n > 0 ? (size_t)n : 0;
     }
-    if (rc == 0 && fsync(fd) != 0)
+    if (rc == 0 && durable && fsync(fd) != 0)
         rc = rk_fail_errno(why, errno, "cannot make %s durable", path);
     if (close(fd) != 0 && rc == 0)
         rc = rk_fail_errno(why, errno, "cannot write %s", path);
@@ -317,7 +327,7 @@ static int sync_dir(const char *dir, struct rk_why *why)
     return rc;
 }
 
-static int replace(const char *dir, const struct record *record, struct rk_why *why)
+static int replace(const char *dir, const struct record *record, bool durable, struct rk_why *why)
 {
     char path[PATH_SIZE];
     char fresh[PATH_SIZE];
@@ -328,10 +338,10 @@ static int replace(const char *dir, const struct record *record, struct rk_why *
     if (rc == 0)
         rc = path_of(fresh, dir, "record.new", why);
     if (rc == 0)
-        rc = write_file(fresh, text, size, why);
+        rc = write_file(fresh, text, size, durable, why);
     if (rc == 0 && rename(fresh, path) != 0)
         rc = rk_fail_errno(why, errno, "cannot rename %s to %s", fresh, path);
-    return rc ? rc : sync_dir(dir, why);
+    return rc || !durable ? rc : sync_dir(dir, why);
 }
 
 /* The lock is held for a few milliseconds at a time, so whoever waits tries again. */
@@ -372,12 +382,13 @@ static int raise_epoch(const char *dir, uint32_t least, struct record *record, b
         return rk_fail(why, RK_EFULL, "%s/record is at its last epoch, %u", dir, MAX_EPOCH);
     if (*again)
         *record = found;
+    record->changes = (rc == 0 ? found.changes : 0) + 1;
     record->core.epoch = (rc == 0 ? found.core.epoch : 0) + 1;
     if (record->core.epoch < least) {
         record->core.epoch = least;
         record->core.launch_serial += SERIAL_GAP;
     }
-    return replace(dir, record, why);
+    return replace(dir, record, true, why);
 }
 
 int record_take(const char *state_dir, const char *job, const char *run, uint64_t wall,
@@ -403,20 +414,70 @@ int record_take(const char *state_dir, const char *job, const char *run, uint64_
     return rc;
 }
 
-int record_write(const char *state_dir, const struct record *record, struct rk_why *why)
+int record_write(const char *state_dir, const struct record *record, bool durable,
+                 struct rk_why *why)
 {
-    struct record found;
+    struct record fresh = *record;
+    struct record found = {0};
     int fd;
     int rc = lock(state_dir, &fd, why);
 
     if (rc)
         return rc;
     rc = record_read(state_dir, &found, why);
+    fresh.changes = found.changes + 1;
     if (rc == 0 && found.core.epoch != record->core.epoch)
         rc = rk_fail(why, RK_ESTALE, "%s/record is of epoch %u, this coordinator's is %u",
                      state_dir, found.core.epoch, record->core.epoch);
     if (rc == 0 || rc == RK_ENOENT)
-        rc = replace(state_dir, record, why);
+        rc = replace(state_dir, &fresh, durable, why);
     close(fd);
     return rc;
+}
+
+/* ---- a copy ---------------------------------------------------------------------------------- */
+
+static bool understand_copy(const char *copy, struct record *record)
+{
+    char text[TEXT_MAX];
+
+    if (strlen(copy) >= sizeof text)
+        return false;
+    strcpy(text, copy);
+    return understand(text, record);
+}
+
+static bool is_newer(const struct record *a, const struct record *b)
+{
+    return a->core.epoch != b->core.epoch ? a->core.epoch > b->core.epoch : a->changes > b->changes;
+}
+
+static int forget(const char *state_dir, struct rk_why *why)
+{
+    char path[PATH_SIZE];
+    int rc = path_of(path, state_dir, "record", why);
+
+    if (rc == 0 && unlink(path) != 0 && errno != ENOENT)
+        rc = rk_fail_errno(why, errno, "cannot remove the damaged %s", path);
+    return rc;
+}
+
+int coordinator_restore(const char *state_dir, const char *copy, struct rk_why *why)
+{
+    struct record here, there;
+    int rc = record_read(state_dir, &here, why);
+
+    if (rc != 0 && rc != RK_EDATA && rc != RK_ENOENT)
+        return rc;
+    if (copy == NULL || copy[0] == '\0')
+        return rc == RK_EDATA ? forget(state_dir, why) : 0;
+    if (!understand_copy(copy, &there))
+        return rc == 0
+                   ? 0
+                   : rk_fail(why, RK_EDATA,
+                             "the copy of the job's record is damaged: remove it to start the job "
+                             "anew from its newest checkpoint");
+    if (rc == 0 && !is_newer(&there, &here))
+        return 0;
+    return replace(state_dir, &there, true, why);
 }

@@ -1,9 +1,12 @@
 /* What survives the coordinator: one small text file, STATE_DIR/record, closed by its checksum.
  *
  * It is replaced whole (new file, fsync, rename, fsync of the folder), so a reader sees the old one
- * or the new one.  Who may write it is decided by its epoch, compared and swapped under a lock
- * (STATE_DIR/record.lock): a coordinator takes the next epoch before it speaks, and one that finds
- * a higher epoch than its own there has been superseded. */
+ * or the new one.  Where somebody copies it to where it outlives this machine, it need not outlive
+ * a power failure here: then the disk is not waited for, which takes a tenth of a second when
+ * others keep it busy, and meanwhile nobody would be told of a loss.  Who may write it is decided
+ * by its epoch, compared and swapped under a lock (STATE_DIR/record.lock): a coordinator takes the
+ * next epoch before it speaks, and one that finds a higher epoch than its own there has been
+ * superseded. */
 #ifndef RK_COORDINATOR_RECORD_H
 #define RK_COORDINATOR_RECORD_H
 
@@ -20,6 +23,7 @@ struct record {
     char run[RECORD_RUN_MAX + 1]; /* one `reknit run`: the job's public key; printable */
     uint64_t started;             /* wall clock when the run began, ns */
     uint64_t events_offset;       /* bytes of events.jsonl that are of earlier runs */
+    uint64_t changes;             /* how often it was replaced: the younger copy has more */
     bool ended;                   /* the run ended with exit_code */
     int32_t exit_code;
     struct core_record core; /* its epoch is the coordinator's */
@@ -36,8 +40,10 @@ int record_take(const char *state_dir, const char *job, const char *run, uint64_
                 uint64_t events_offset, uint32_t least, struct record *record, bool *again,
                 struct rk_why *why);
 
-/* Makes it durable.  RK_ESTALE: another coordinator has taken a higher epoch. */
-int record_write(const char *state_dir, const struct record *record, struct rk_why *why);
+/* Replaces it (`changes` is counted here); `durable`: on the disk, too, when this returns.
+ * RK_ESTALE: another coordinator has taken a higher epoch. */
+int record_write(const char *state_dir, const struct record *record, bool durable,
+                 struct rk_why *why);
 
 /* Reads it.  RK_ENOENT: none yet; RK_EDATA, RK_EIO, RK_EACCES. */
 int record_read(const char *state_dir, struct record *record, struct rk_why *why);

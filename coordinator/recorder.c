@@ -9,6 +9,7 @@
 
 struct recorder {
     const char *state_dir;
+    bool durable;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t changed;
@@ -20,7 +21,7 @@ struct recorder {
 static int write_now(const struct recorder *recorder, const struct record *record)
 {
     struct rk_why why;
-    int rc = record_write(recorder->state_dir, record, &why);
+    int rc = record_write(recorder->state_dir, record, recorder->durable, &why);
 
     if (rc != 0 && rc != RK_ESTALE)
         rk_error_log("the record is not written, a coordinator started again would know less: %s",
@@ -59,7 +60,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-int recorder_open(const char *state_dir, struct recorder **out, struct rk_why *why)
+int recorder_open(const char *state_dir, bool durable, struct recorder **out, struct rk_why *why)
 {
     struct recorder *recorder = calloc(1, sizeof *recorder);
     int errnum;
@@ -67,6 +68,7 @@ int recorder_open(const char *state_dir, struct recorder **out, struct rk_why *w
     if (!recorder)
         return rk_fail(why, RK_ENOMEM, "no memory for the record's thread");
     recorder->state_dir = state_dir;
+    recorder->durable = durable;
     pthread_mutex_init(&recorder->lock, NULL);
     pthread_cond_init(&recorder->changed, NULL);
     errnum = rk_thread_begin(&recorder->thread, 0, work, recorder);

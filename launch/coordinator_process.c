@@ -88,7 +88,7 @@ int coordinator_listen(const char *address, int *fd, char *endpoint, size_t size
     return 0;
 }
 
-/* "NAME", "VALUE" pairs of the coordinator's command line; values are printed into one buffer. */
+/* The coordinator's command line; values are printed into one buffer. */
 struct coordinator_words {
     char *word[MOST_WORDS];
     size_t count;
@@ -96,11 +96,16 @@ struct coordinator_words {
     size_t used;
 };
 
+static void add_word(struct coordinator_words *words, const char *word)
+{
+    words->word[words->count++] = (char *)(uintptr_t)word;
+    words->word[words->count] = NULL;
+}
+
 static void add_text(struct coordinator_words *words, const char *name, const char *value)
 {
-    words->word[words->count++] = (char *)(uintptr_t)name;
-    words->word[words->count++] = (char *)(uintptr_t)value;
-    words->word[words->count] = NULL;
+    add_word(words, name);
+    add_word(words, value);
 }
 
 static void add_number(struct coordinator_words *words, const char *name, const char *prefix,
@@ -151,7 +156,9 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
         add_number(words, "--least-epoch", "", options->least_epoch);
     if (options->launch_timeout != 0)
         add_number(words, "--launch-timeout", "", options->launch_timeout / RK_MS);
-    add_text(words, "--launcher", NULL);
+    add_word(words, "--launcher");
+    if (options->copied)
+        add_word(words, "--copied");
 }
 
 int coordinator_process_start(struct coordinator_process *process, const struct crew_job *job,

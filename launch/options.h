@@ -39,6 +39,7 @@ struct run_options {
     bool quiet;
     uint32_t most_workers;   /* that the job may be scaled to; 0: as `workers` says */
     uint32_t least_epoch;    /* of the coordinator; 0: its record says */
+    bool copied;             /* its record is copied to where it outlives this machine */
     uint64_t launch_timeout; /* ns; 0: the coordinator's own */
     uint64_t gather, heartbeat, silence, orphan; /* ns */
     char **program;                              /* NULL ended */

@@ -1,7 +1,8 @@
 /* The record's copy in the cluster: the ConfigMap NAME-record.
  *
- * The coordinator writes its record to a file of this pod and goes on when that is durable.  Here
- * the file is copied to the cluster soon after, for the pod that comes when this one is lost.  That
+ * The coordinator writes its record to a file of this pod and goes on without waiting for the disk.
+ * Here the file is copied to the cluster soon after, for the pod that comes when this one is lost,
+ * and for this one where a power failure takes the file back to what it was, or damages it.  That
  * copy may be some changes old; what must not be told wrong is whose epoch it is, and that is
  * decided there: epochs are taken in blocks, by a write under the object's resourceVersion, before
  * a coordinator starts.  So no two pods ever start coordinators of one epoch, and one that dies is
@@ -11,7 +12,9 @@
 
 #include "common/log.h"
 #include "common/number.h"
+#include "coordinator/coordinator.h"
 #include "k8s/client/address.h"
+#include "launch/pods/line.h"
 #include "launch/pods/objects.h"
 
 #include <errno.h>
@@ -54,22 +57,6 @@ static char *read_file(const struct shell *shell)
         return NULL;
     text[size] = '\0';
     return strdup(text);
-}
-
-static int write_file(const struct shell *shell, const char *text, struct rk_why *why)
-{
-    char path[PATH_MAX + 16];
-    size_t size = strlen(text);
-    int fd;
-    int rc = 0;
-
-    path_of(shell, path, sizeof path);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0 || write(fd, text, size) != (ssize_t)size || fsync(fd) != 0)
-        rc = rk_fail_errno(why, errno, "the record of the job cannot be written to %s", path);
-    if (fd >= 0)
-        close(fd);
-    return rc;
 }
 
 /* ---- the object ------------------------------------------------------------------------------ */
@@ -141,19 +128,28 @@ static void failed(struct shell *shell, const struct response *response)
         rk_warn("the job's record in the cluster: %s; tried again", response->why);
 }
 
-/* The file is of this pod, and so as new as what is in the cluster, or newer. */
+/* What this pod's last coordinator left is older than the copy where a power failure undid it. */
+static int restore(const struct shell *shell, struct rk_why *why)
+{
+    const char *kept = shell->keeper.kept;
+
+    return shell->line != NULL ? line_restore(shell, kept, why)
+                               : coordinator_restore(shell->directories.state, kept, why);
+}
+
 static void took(struct shell *shell)
 {
     struct keeper *keeper = &shell->keeper;
-    char *here = read_file(shell);
-    struct rk_why why = {""};
+    struct rk_why why = {""}, told;
 
     keeper->epoch_end = next_epoch(keeper->map);
     keeper->epoch = keeper->epoch_end - EPOCHS;
-    if (here == NULL && keeper->kept != NULL && keeper->kept[0] != '\0' &&
-        write_file(shell, keeper->kept, &why) != 0)
-        shell_end(shell, 69, why.text);
-    free(here);
+    if (restore(shell, &why) != 0) {
+        rk_fail(&told, RK_EDATA, "the job's record (ConfigMap %s-record): %s", shell->job->name,
+                why.text);
+        shell_end(shell, 69, told.text);
+        return;
+    }
     if (shell->step != SETUP_DONE)
         setup_next(shell);
     else

@@ -24,6 +24,9 @@
 int line_open(struct shell *shell, char **words, struct rk_why *why);
 void line_close(struct shell *shell);
 
+/* Before that: what earlier runs left in this pod is replaced by `copy`, its copy in the cluster,
+ * where that is newer; NULL or empty: there is none.  RK_EIO. */
+int line_restore(const struct shell *shell, const char *copy, struct rk_why *why);
 /* The first list of the job's pods is complete. */
 void line_listed(struct shell *shell);
 /* The job has so many workers from now on: those that run go on, new ones count from the next run,

@@ -228,7 +228,44 @@ static void record_path(const struct line *line, char path[PATH_MAX + 64])
     snprintf(path, PATH_MAX + 64, "%s/record", line->shell->directories.state);
 }
 
-/* The keeper has put the cluster's copy there when this pod is new. */
+static int put_record(const struct line *line, const json_t *record)
+{
+    char path[PATH_MAX + 64];
+    char fresh[PATH_MAX + 80];
+
+    record_path(line, path);
+    snprintf(fresh, sizeof fresh, "%s.fresh", path);
+    return json_dump_file(record, fresh, JSON_COMPACT) != 0 || rename(fresh, path) != 0 ? -1 : 0;
+}
+
+/* Runs are counted, and in a run tickets; NULL is older than all. */
+static bool is_newer(const json_t *a, const json_t *b)
+{
+    json_int_t run = json_integer_value(json_object_get(a, "line"));
+    json_int_t other = json_integer_value(json_object_get(b, "line"));
+
+    if (a == NULL || b == NULL || run != other)
+        return a != NULL && (b == NULL || run > other);
+    return json_integer_value(json_object_get(a, "tickets")) >
+           json_integer_value(json_object_get(b, "tickets"));
+}
+
+int line_restore(const struct shell *shell, const char *copy, struct rk_why *why)
+{
+    char path[PATH_MAX + 64];
+    json_t *there = copy != NULL ? json_loads(copy, 0, NULL) : NULL;
+    json_t *here;
+    int rc = 0;
+
+    record_path(shell->line, path);
+    here = json_load_file(path, 0, NULL);
+    if (is_newer(there, here) && put_record(shell->line, there) != 0)
+        rc = rk_fail_errno(why, errno, "%s cannot be written", path);
+    json_decref(here);
+    json_decref(there);
+    return rc;
+}
+
 void files_load(struct line *line)
 {
     char path[PATH_MAX + 64];
@@ -247,14 +284,11 @@ void files_load(struct line *line)
 
 void files_save(const struct line *line)
 {
-    char path[PATH_MAX + 64];
-    char fresh[PATH_MAX + 80];
     json_t *record = json_pack("{s:I,s:I,s:I}", "line", (json_int_t)line->number, "restarts",
                                (json_int_t)line->restarts, "tickets", (json_int_t)line->tickets);
 
-    record_path(line, path);
-    snprintf(fresh, sizeof fresh, "%s.fresh", path);
-    if (json_dump_file(record, fresh, JSON_COMPACT) != 0 || rename(fresh, path) != 0)
-        rk_warn("%s cannot be written: %s", path, strerror(errno));
+    if (put_record(line, record) != 0)
+        rk_warn("the record of the command's runs cannot be written to %s: %s",
+                line->shell->directories.state, strerror(errno));
     json_decref(record);
 }

@@ -1,6 +1,8 @@
 /* The coordinator's record: the old one or the new one, and never a guess. */
 #include "coordinator/record.h"
 
+#include "coordinator/coordinator.h"
+
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,7 +71,8 @@ static struct record full(void)
     record.core.restarts[0] = 5;
     record.core.started = true;
     record.core.stop_signal = 15;
-    assert_int_equal(record_write(folder, &record, NULL), 0);
+    assert_int_equal(record_write(folder, &record, true, NULL), 0);
+    record.changes++;
     return record;
 }
 
@@ -91,6 +94,7 @@ static void test_fresh_and_again(void **state)
     assert_true(again);
     assert_int_equal(record.core.epoch, 3);
     kept.core.epoch = 3;
+    kept.changes++;
     assert_memory_equal(&record, &kept, sizeof record);
     /* epochs that others left to this one: what they counted since is not known here */
     assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 4, &record, &again, NULL), 0);
@@ -135,7 +139,8 @@ static void test_every_member(void **state)
     record.events_offset = 14;
     record.ended = true;
     record.exit_code = 15;
-    assert_int_equal(record_write(folder, &record, NULL), 0);
+    assert_int_equal(record_write(folder, &record, true, NULL), 0);
+    record.changes++;
     assert_int_equal(record_read(folder, &found, NULL), 0);
     assert_memory_equal(&found, &record, sizeof found);
 }
@@ -153,7 +158,7 @@ static void test_other_run(void **state)
     assert_false(record.core.started);
     assert_true(record.started == 5 && record.events_offset == 6);
     record.ended = true;
-    assert_int_equal(record_write(folder, &record, NULL), 0);
+    assert_int_equal(record_write(folder, &record, false, NULL), 0);
     assert_int_equal(record_take(folder, "job", "run-b", 7, 8, 0, &record, &again, NULL), 0);
     assert_false(again);
     assert_int_equal(record.core.epoch, 3);
@@ -169,7 +174,7 @@ static void test_superseded(void **state)
     (void)state;
     assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 0, &new, &again, NULL), 0);
     old.core.generation = 3;
-    assert_int_equal(record_write(folder, &old, NULL), RK_ESTALE);
+    assert_int_equal(record_write(folder, &old, true, NULL), RK_ESTALE);
     assert_int_equal(record_read(folder, &found, NULL), 0);
     assert_memory_equal(&found, &new, sizeof found);
 }
@@ -230,8 +235,91 @@ static void test_torn(void **state)
     close(fd);
     assert_int_equal(record_read(folder, &found, NULL), 0);
     assert_memory_equal(&found, &kept, sizeof found);
-    assert_int_equal(record_write(folder, &kept, NULL), 0);
+    assert_int_equal(record_write(folder, &kept, true, NULL), 0);
     assert_int_equal(access(fresh, F_OK), -1);
+}
+
+static struct record read_now(void)
+{
+    struct record record;
+
+    assert_int_equal(record_read(folder, &record, NULL), 0);
+    return record;
+}
+
+/* The younger of file and copy counts, and a damaged one never does. */
+static void test_restored(void **state)
+{
+    struct record first = full();
+    struct record second = first;
+    struct record found;
+    char before[8193] = "";
+    char after[8193] = "";
+
+    (void)state;
+    read_text(before);
+    second.core.generation++;
+    assert_int_equal(record_write(folder, &second, false, NULL), 0);
+    second.changes++;
+    read_text(after);
+    assert_int_equal(coordinator_restore(folder, before, NULL), 0);
+    found = read_now();
+    assert_memory_equal(&found, &second, sizeof found);
+    write_text(before, strlen(before)); /* as the disk had it */
+    assert_int_equal(coordinator_restore(folder, after, NULL), 0);
+    found = read_now();
+    assert_memory_equal(&found, &second, sizeof found);
+    write_text(before, 40);
+    assert_int_equal(coordinator_restore(folder, before, NULL), 0);
+    found = read_now();
+    assert_memory_equal(&found, &first, sizeof found);
+    unlink(path);
+    assert_int_equal(coordinator_restore(folder, after, NULL), 0);
+    found = read_now();
+    assert_memory_equal(&found, &second, sizeof found);
+}
+
+/* A higher epoch is younger than any number of changes. */
+static void test_restored_by_epoch(void **state)
+{
+    struct record record = full();
+    struct record later, found;
+    char copy[8193] = "";
+    bool again;
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(record_write(folder, &record, false, NULL), 0);
+    read_text(copy);
+    unlink(path);
+    assert_int_equal(record_take(folder, "job", "run-a", 1, 1, 9, &later, &again, NULL), 0);
+    assert_int_equal(coordinator_restore(folder, copy, NULL), 0);
+    found = read_now();
+    assert_memory_equal(&found, &later, sizeof found);
+}
+
+static void test_restored_from_nothing(void **state)
+{
+    struct record record = full();
+    struct record found;
+    struct rk_why why;
+    char text[8193] = "";
+
+    (void)state;
+    read_text(text);
+    text[20] ^= 1;
+    assert_int_equal(coordinator_restore(folder, text, NULL), 0);
+    assert_int_equal(coordinator_restore(folder, "", NULL), 0);
+    assert_int_equal(coordinator_restore(folder, NULL, NULL), 0);
+    found = read_now();
+    assert_memory_equal(&found, &record, sizeof found);
+    write_text(text, strlen(text));
+    assert_int_equal(coordinator_restore(folder, text, &why), RK_EDATA);
+    assert_non_null(strstr(why.text, "copy"));
+    assert_int_equal(coordinator_restore(folder, "", NULL), 0);
+    assert_int_equal(access(path, F_OK), -1);
+    memset(text, 'x', sizeof text - 1);
+    assert_int_equal(coordinator_restore(folder, text, &why), RK_EDATA);
 }
 
 static void test_no_folder(void **state)
@@ -256,6 +344,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_cut_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flipped_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_torn, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restored, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restored_by_epoch, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restored_from_nothing, set_up, tear_down),
         cmocka_unit_test(test_no_folder),
     };
 
