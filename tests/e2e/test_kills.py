@@ -104,10 +104,10 @@ class Kills(JobTest):
         job.finishes(143)
         self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
 
-    def torrent(self, kills, *options, memory="own"):
+    def torrent(self, kills, *options, memory="own", more=()):
         self.storm(kills, self.random, 0.15, *options, "--", program("sumcheck"), "--steps",
                    "1000000", "--grad-kb", "256", "--pace-us", "4000", "--verify-state",
-                   "--memory", memory)
+                   "--memory", memory, *more)
 
     def test_storm(self):
         self.torrent(1000 if SOAK else 10 if SANITIZED else 40)
@@ -119,6 +119,13 @@ class Kills(JobTest):
                 with self.subTest(memory=memory, hosts=hosts):
                     self.torrent(5 if SANITIZED else 12, "--virtual-hosts", str(hosts),
                                memory=memory)
+
+    def test_storm_of_averages(self):
+        """What a lost rank's shards weigh is not lost either; float64 and bfloat16 beside."""
+        for memory, hosts in ("own", 1), ("arena", 2):
+            with self.subTest(memory=memory, hosts=hosts):
+                self.torrent(5 if SANITIZED else 12, "--virtual-hosts", str(hosts), memory=memory,
+                             more=["--reduce", "weighted", "--types"])
 
     def test_user_program_keeps_no_children(self):
         """What a killed rank started goes with it, and with the job."""

@@ -51,14 +51,16 @@ class Doubles(NcclTest):
         for workers, hosts in (1, 1), (2, 1), (3, 1), (4, 2), (3, 2):
             with self.subTest(workers=workers, hosts=hosts):
                 options = ["--shards", "8"] + (["--virtual-hosts", str(hosts)] * (hosts > 1))
-                job = self.run_nccl(workers, *sumcheck(15, "--verify-state"), options=options)
-                job.finishes()
-                self.assertEqual(job.output().count("sumcheck: ok"), workers, job.output())
-                self.assertEqual(job.events("recovered"), [])
+                for reduce in "sum", "average", "weighted":
+                    job = self.run_nccl(workers, *sumcheck(15, "--verify-state", "--types",
+                                                           "--reduce", reduce), options=options)
+                    job.finishes()
+                    self.assertEqual(job.output().count("sumcheck: ok"), workers, job.output())
+                    self.assertEqual(job.events("recovered"), [])
 
-    def torrent(self, kills, *options):
+    def torrent(self, kills, *options, more=()):
         self.storm(kills, self.random, 0.3, "--backend", "nccl", *options, "--",
-                   *sumcheck(1000000, "--verify-state", pace_us=4000))
+                   *sumcheck(1000000, "--verify-state", *more, pace_us=4000))
 
     def test_storm(self):
         print(f"REKNIT_SEED={SEED}")
@@ -70,6 +72,10 @@ class Doubles(NcclTest):
     def test_storm_on_two_hosts(self):
         self.doubles()
         self.torrent(KILLS // 2, "--virtual-hosts", "2")
+
+    def test_storm_of_averages(self):
+        self.doubles()
+        self.torrent(KILLS // 2, more=["--reduce", "weighted", "--types"])
 
     def test_storm_with_an_older_nccl(self):
         """One that can neither shrink nor revoke: each generation meets by a new id."""

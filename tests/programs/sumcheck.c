@@ -7,6 +7,9 @@
  * with one computed serially from nothing, so that a step lost, repeated or resumed from the wrong
  * state shows.  A wrong sum or state: a line on stderr and exit code 99.
  *
+ * --reduce says how: `sum`, `average`, or `weighted`, with a weight for each shard and step.  With
+ * --types a gradient of float64 and one of bfloat16 are summed beside, and every element checked.
+ *
  * --fast is for --reduction fast: sums may be as far from the tree's as the order of adding can put
  * them.  What each rank has seen is printed at the end, since it must be the same in all.
  *
@@ -29,14 +32,24 @@
 #define EXIT_WRONG 99
 #define EXIT_USAGE 64
 #define PROBES 16u /* elements that are checked, and that have a history */
+#define TYPED 123u /* elements of each gradient of --types */
 
 enum memory { OWN, ARENA, FUSED, GPU };
-static const char *const memory_names[] = {"own", "arena", "fused", "gpu"};
+static const char *const memory_names[] = {"own", "arena", "fused", "gpu", NULL};
+static const char *const reduce_names[] = {"sum", "average", "weighted", NULL};
+
+/* The gradients of --types. */
+enum { NARROW = 2, WIDE };
+struct typed {
+    uint16_t narrow[TYPED], *narrow_on_gpu; /* GPU: the first is a copy of the second */
+    double own[TYPED], *wide;               /* where it lies; NULL: GPUs do not sum float64 */
+};
 
 struct run {
     enum memory memory;
+    enum rk_reduce reduce;
     uint64_t grad_kb, steps, pace_us, seed, batch, print_every, bucket_kb;
-    int check_all, verify_state, fast;
+    int check_all, verify_state, fast, types;
 
     struct rk_session *session;
     uint64_t count; /* gradient elements */
@@ -46,6 +59,7 @@ struct run {
     uint32_t shared[2];             /* FUSED: numbers of the weights that belong to them */
     int wrong;                      /* FUSED: what a slice found */
     float *on_gpu, *weights_on_gpu; /* GPU: what `gradient` and `weights` are copies of */
+    struct typed typed;
     uint64_t history[PROBES], probe[PROBES];
     int64_t steps_in_state;
     uint64_t checked, reformed;
@@ -60,14 +74,38 @@ static uint32_t bits_of(float x)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
-/* The sum that rk_gradients_wait left. */
+/* What step `step` sums. */
+static struct value_step step_of(const struct run *run, uint64_t step)
+{
+    return (struct value_step){run->seed, step, run->reduce == RK_WEIGHTED};
+}
+
+/* What its sums are multiplied with. */
+static double scale_of(const struct run *run, uint64_t step)
+{
+    const uint64_t shards = rk_shards(run->session);
+    if (run->reduce == RK_WEIGHTED)
+        return 1.0 / value_weights(run->seed, step, shards);
+    return run->reduce == RK_AVERAGE ? 1.0 / (double)shards : 1.0;
+}
+
+/* What must come of an element's gradients. */
+static float expected(const struct run *run, uint64_t step, uint64_t element)
+{
+    const struct value_step of = step_of(run, step);
+    const float sum = value_sum(&of, rk_shards(run->session), element);
+    return sum * (float)scale_of(run, step);
+}
+
+/* What rk_gradients_wait left. */
 static float sum_at(const struct run *run, uint64_t element)
 {
     const uint32_t which = element >= run->first;
     const float *sum = rk_result(run->session, which);
     if (run->memory == GPU)
         return run->gradient[element];
-    return sum[element - (which ? run->first : 0)];
+    const float at = sum[element - (which ? run->first : 0)];
+    return run->memory == ARENA ? at * (float)rk_result_scale(run->session) : at;
 }
 
 /* Whether two orders of adding can be so far apart: no gradient is over 128. */
@@ -80,7 +118,7 @@ static int is_near(const struct run *run, float want, float got)
 
 static int check_value(struct run *run, uint64_t step, uint64_t element, float got)
 {
-    const float want = value_sum(run->seed, step, 0, rk_shards(run->session), element);
+    const float want = expected(run, step, element);
     run->checked++;
     if (bits_of(want) == bits_of(got) || (run->fast && is_near(run, want, got)))
         return 0;
@@ -93,6 +131,34 @@ static int check_value(struct run *run, uint64_t step, uint64_t element, float g
     return EXIT_WRONG;
 }
 
+/* Element `element` of a gradient of --types. */
+static int check_typed(struct run *run, uint64_t step, uint64_t element)
+{
+    const struct value_step of = step_of(run, step);
+    const uint64_t shards = rk_shards(run->session);
+    const double scale = scale_of(run, step);
+    if (run->typed.wide) {
+        const double *sum = rk_result(run->session, WIDE);
+        const double factor = run->memory == ARENA ? rk_result_scale(run->session) : 1.0;
+        const double want = value_wide_sum(&of, shards, element) * scale;
+        const double got = sum[element] * factor;
+        if (memcmp(&want, &got, sizeof want) != 0) {
+            fprintf(stderr,
+                    "sumcheck: WRONG SUM: step %" PRIu64 " float64 %" PRIu64 ": %a instead of %a\n",
+                    step, element, got, want);
+            return EXIT_WRONG;
+        }
+    }
+    const uint16_t want = value_to_short(value_short_sum(&of, shards, element) * (float)scale);
+    run->checked++;
+    if (want == run->typed.narrow[element])
+        return 0;
+    fprintf(stderr,
+            "sumcheck: WRONG SUM: step %" PRIu64 " bfloat16 %" PRIu64 ": %04x instead of %04x\n",
+            step, element, run->typed.narrow[element], want);
+    return EXIT_WRONG;
+}
+
 static int check_sums(struct run *run, uint64_t step)
 {
     const uint64_t elements = run->check_all ? run->count : PROBES;
@@ -100,6 +166,8 @@ static int check_sums(struct run *run, uint64_t step)
     for (uint64_t i = 0; i < elements && code == 0; i++)
         code = check_value(run, step, run->check_all ? i : run->probe[i],
                            sum_at(run, run->check_all ? i : run->probe[i]));
+    for (uint64_t i = 0; run->types && i < TYPED && code == 0; i++)
+        code = check_typed(run, step, i);
     return code;
 }
 
@@ -128,14 +196,15 @@ static int update_slice(void *context, struct rk_session *session, const struct 
     struct run *run = context;
     const uint64_t start = slice->first + (slice->gradient ? run->first : 0);
     const float *sum = slice->sum;
+    const float scale = (float)slice->scale;
     const float *now = rk_state(session, run->shared[slice->gradient]);
     float *next = rk_next_state(session, run->shared[slice->gradient]);
     for (uint64_t i = 0; i < slice->count; i++)
-        next[slice->first + i] = weight_after(now[slice->first + i], sum[i]);
+        next[slice->first + i] = weight_after(now[slice->first + i], sum[i] * scale);
     for (uint64_t i = 0; i < PROBES && run->wrong == 0; i++)
         if (run->probe[i] >= start && run->probe[i] < start + slice->count)
             run->wrong = check_value(run, (uint64_t)run->steps_in_state, run->probe[i],
-                                     sum[run->probe[i] - start]);
+                                     sum[run->probe[i] - start] * scale);
     return 0;
 }
 
@@ -153,7 +222,7 @@ static int check_state(const struct run *run, uint64_t step, const char *when)
         uint64_t history = 0;
         float weight = 0.0f;
         for (uint64_t s = 0; s < step; s++) {
-            const float sum = value_sum(run->seed, s, 0, rk_shards(run->session), run->probe[i]);
+            const float sum = expected(run, s, run->probe[i]);
             history = history_after(history, s, sum);
             weight = weight_after(weight, sum);
         }
@@ -210,6 +279,19 @@ static int fill(struct run *run, uint64_t step, int64_t shard)
     return 0;
 }
 
+/* The gradients of --types: the shard's, or what must not show in any sum. */
+static void fill_typed(struct run *run, uint64_t step, int64_t shard, int garbage)
+{
+    const uint64_t key = value_key(run->seed, step, (uint64_t)shard);
+    for (uint64_t i = 0; i < TYPED; i++) {
+        run->typed.narrow[i] = garbage ? 0xffff : value_short(key, i);
+        if (run->typed.wide && !(garbage && run->memory == ARENA))
+            run->typed.wide[i] = garbage ? -1e300 : value_wide(key, i);
+    }
+    if (run->memory == GPU)
+        gpu_memory_put(run->typed.narrow_on_gpu, run->typed.narrow, sizeof run->typed.narrow);
+}
+
 static int compute_shards(struct run *run, uint64_t step)
 {
     int64_t shard;
@@ -219,6 +301,12 @@ static int compute_shards(struct run *run, uint64_t step)
                     rk_shards(run->session));
             return EXIT_WRONG;
         }
+        if (run->reduce == RK_WEIGHTED &&
+            rk_shard_weight(run->session, (double)value_weight(run->seed, step, (uint64_t)shard)) <
+                0)
+            return failed(run, "rk_shard_weight");
+        if (run->types)
+            fill_typed(run, step, shard, 0);
         int code = fill(run, step, shard);
         if (code)
             return code;
@@ -229,6 +317,8 @@ static int compute_shards(struct run *run, uint64_t step)
             memset(run->gradient, 0xff, run->count * sizeof(float));
         if (run->memory == GPU)
             gpu_memory_put(run->on_gpu, run->gradient, run->count * sizeof(float));
+        if (run->types)
+            fill_typed(run, step, shard, 1);
     }
     return shard == -1 ? 0 : failed(run, "rk_shard_next");
 }
@@ -270,6 +360,8 @@ static int take_step(struct run *run, uint64_t *step)
         return failed(run, "rk_gradients_wait");
     if (run->memory == GPU)
         gpu_memory_get(run->gradient, run->on_gpu, run->count * sizeof(float));
+    if (run->memory == GPU && run->types)
+        gpu_memory_get(run->typed.narrow, run->typed.narrow_on_gpu, sizeof run->typed.narrow);
     code = run->memory == FUSED ? run->wrong : check_sums(run, *step);
     if (code)
         return code;
@@ -330,6 +422,21 @@ static int use_gpu(struct run *run)
     return 0;
 }
 
+static int register_typed(struct run *run)
+{
+    struct rk_session *s = run->session;
+    struct typed *typed = &run->typed;
+    if (run->memory == GPU) {
+        typed->narrow_on_gpu = gpu_memory_new(sizeof typed->narrow);
+        return rk_register_gpu_gradient(s, "narrow", typed->narrow_on_gpu, RK_BF16, TYPED);
+    }
+    int rc = rk_register_gradient_as(s, "narrow", typed->narrow, RK_BF16, TYPED);
+    typed->wide = typed->own;
+    if (rc == 0 && run->memory == ARENA)
+        return rk_alloc(s, "wide", RK_F64, TYPED, (void **)&typed->wide);
+    return rc ? rc : rk_register_gradient_as(s, "wide", typed->wide, RK_F64, TYPED);
+}
+
 /* Two gradients of uneven size, so that their border falls anywhere. */
 static int register_all(struct run *run)
 {
@@ -357,6 +464,8 @@ static int register_all(struct run *run)
         else if (rc == 0)
             rc = rk_alloc(s, names[k], RK_F32, count[k], (void **)&run->piece[k]);
     }
+    if (rc == 0 && run->types)
+        rc = register_typed(run);
     return rc == 0 ? 0 : failed(run, "registering");
 }
 
@@ -378,18 +487,17 @@ static int usage(const char *argument)
             "sumcheck: %s: not understood\nusage: sumcheck [--grad-kb N] [--steps N] [--pace-us N] "
             "[--seed N] [--batch N]\n                [--check-all] [--verify-state] [--fast] "
             "[--print-every N] [--memory own|arena|fused|gpu] "
-            "[--bucket-kb N]\n",
+            "[--bucket-kb N]\n                [--reduce sum|average|weighted] [--types]\n",
             argument);
     return EXIT_USAGE;
 }
 
-static int memory_read(struct run *run, const char *name)
+/* The place of `name` in a list that ends with NULL; -1: it is not there. */
+static int place_of(const char *const names[], const char *name)
 {
-    for (int m = OWN; m <= GPU; m++)
-        if (strcmp(name, memory_names[m]) == 0) {
-            run->memory = (enum memory)m;
-            return 0;
-        }
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0)
+            return i;
     return -1;
 }
 
@@ -402,11 +510,12 @@ static int options_read(struct run *run, int argc, char **argv)
         {"batch", required_argument, NULL, 4},     {"print-every", required_argument, NULL, 5},
         {"bucket-kb", required_argument, NULL, 6}, {"check-all", no_argument, NULL, 7},
         {"verify-state", no_argument, NULL, 8},    {"memory", required_argument, NULL, 9},
-        {"fast", no_argument, NULL, 10},           {NULL, 0, NULL, 0}};
+        {"fast", no_argument, NULL, 10},           {"reduce", required_argument, NULL, 11},
+        {"types", no_argument, NULL, 12},          {NULL, 0, NULL, 0}};
     uint64_t *const numbers[NUMBERS] = {&run->grad_kb,  &run->steps, &run->pace_us,
                                         &run->seed,     &run->batch, &run->print_every,
                                         &run->bucket_kb};
-    int which;
+    int which, memory = OWN, reduce = RK_SUM;
     while ((which = getopt_long(argc, argv, "", names, NULL)) != -1) {
         char *end = NULL;
         if (which == '?')
@@ -418,13 +527,22 @@ static int options_read(struct run *run, int argc, char **argv)
         run->check_all |= which == 7;
         run->verify_state |= which == 8;
         run->fast |= which == 10;
-        if (which == 9 && memory_read(run, optarg))
+        run->types |= which == 12;
+        if (which == 9)
+            memory = place_of(memory_names, optarg);
+        if (which == 11)
+            reduce = place_of(reduce_names, optarg);
+        if (memory < 0 || reduce < 0)
             return usage(optarg);
     }
     if (optind < argc)
         return usage(argv[optind]);
-    if (run->fast && run->verify_state)
-        return usage("--verify-state with --fast");
+    run->memory = (enum memory)memory;
+    run->reduce = (enum rk_reduce)reduce;
+    if (run->fast && (run->verify_state || run->types))
+        return usage("--verify-state or --types with --fast");
+    if (run->types && run->memory == FUSED)
+        return usage("--types with --memory fused");
     if (run->grad_kb < 1 || run->grad_kb > 1 << 20 || run->batch < 1)
         return usage("--grad-kb or --batch");
     return 0;
@@ -441,6 +559,7 @@ int main(int argc, char **argv)
     const struct rk_options options = {.struct_size = sizeof options,
                                        .seed = run.seed,
                                        .batch = run.batch,
+                                       .reduce = run.reduce,
                                        .bucket_bytes = run.bucket_kb << 10};
     if (code == 0 && rk_join(&options, &run.session) < 0)
         code = EXIT_FAILURE;
@@ -457,6 +576,8 @@ int main(int argc, char **argv)
         gpu_memory_free(run.on_gpu);
         gpu_memory_free(run.weights_on_gpu);
     }
+    if (run.typed.narrow_on_gpu)
+        gpu_memory_free(run.typed.narrow_on_gpu);
     free(run.gradient);
     free(run.weights);
     return code;

@@ -3,6 +3,7 @@
 #ifndef TESTS_VALUES_H
 #define TESTS_VALUES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* The finaliser of SplitMix64 (Steele, Lea, Flood, 2014). */
@@ -29,15 +30,107 @@ static inline float value_gradient(uint64_t key, uint64_t element)
     return unit * (float)(1u << (bits & 7));
 }
 
-/* The sum over shards first .. first + count - 1, a power of two of them, in the fixed tree: left
- * half + right half. */
-static inline float value_sum(uint64_t seed, uint64_t step, uint64_t first, uint64_t count,
-                              uint64_t element)
+/* How much a shard counts where sums are averaged by weights: quarters, whose sums are exact. */
+static inline float value_weight(uint64_t seed, uint64_t step, uint64_t shard)
 {
-    if (count == 1)
-        return value_gradient(value_key(seed, step, first), element);
-    const float left = value_sum(seed, step, first, count / 2, element);
-    return left + value_sum(seed, step, first + count / 2, count / 2, element);
+    if (shard == 0) /* they must not all be 0 */
+        return 0.75f;
+    return (float)(value_mix(value_key(seed, step, shard)) % 5) * 0.25f;
+}
+
+static inline double value_weights(uint64_t seed, uint64_t step, uint64_t shards)
+{
+    double sum = 0.0;
+    for (uint64_t shard = 0; shard < shards; shard++)
+        sum += (double)value_weight(seed, step, shard);
+    return sum;
+}
+
+/* A gradient element of 64 bits, for which 32 would not do. */
+static inline double value_wide(uint64_t key, uint64_t element)
+{
+    return (double)value_gradient(key, element) * (1.0 + 0x1.cp-30);
+}
+
+/* One of bfloat16: the upper half of a float32. */
+static inline uint16_t value_short(uint64_t key, uint64_t element)
+{
+    const union {
+        float value;
+        uint32_t bits;
+    } whole = {value_gradient(key, element)};
+    return (uint16_t)(whole.bits >> 16);
+}
+
+static inline float value_of_short(uint16_t upper)
+{
+    const union {
+        uint32_t bits;
+        float value;
+    } whole = {(uint32_t)upper << 16};
+    return whole.value;
+}
+
+/* To the nearest bfloat16, of two as near to the even one. */
+static inline uint16_t value_to_short(float value)
+{
+    const union {
+        float value;
+        uint32_t bits;
+    } whole = {value};
+    return (uint16_t)((whole.bits + 0x7fff + (whole.bits >> 16 & 1)) >> 16);
+}
+
+/* What is summed: of a seed's step, as they are or each times its shard's weight. */
+struct value_step {
+    uint64_t seed, step;
+    bool weighted;
+};
+
+static inline float value_weight_in(const struct value_step *of, uint64_t shard)
+{
+    return of->weighted ? value_weight(of->seed, of->step, shard) : 1.0f;
+}
+
+#define VALUE_MAX_SHARDS 1024u
+
+/* The sum over `shards`, a power of two of them, in the fixed tree: neighbours first. */
+static inline float value_tree(float value[VALUE_MAX_SHARDS], uint64_t shards)
+{
+    for (; shards > 1; shards /= 2)
+        for (uint64_t i = 0; i < shards / 2; i++)
+            value[i] = value[2 * i] + value[2 * i + 1];
+    return value[0];
+}
+
+static inline float value_sum(const struct value_step *of, uint64_t shards, uint64_t element)
+{
+    float value[VALUE_MAX_SHARDS];
+    for (uint64_t i = 0; i < shards; i++)
+        value[i] =
+            value_weight_in(of, i) * value_gradient(value_key(of->seed, of->step, i), element);
+    return value_tree(value, shards);
+}
+
+static inline float value_short_sum(const struct value_step *of, uint64_t shards, uint64_t element)
+{
+    float value[VALUE_MAX_SHARDS];
+    for (uint64_t i = 0; i < shards; i++)
+        value[i] = value_weight_in(of, i) *
+                   value_of_short(value_short(value_key(of->seed, of->step, i), element));
+    return value_tree(value, shards);
+}
+
+static inline double value_wide_sum(const struct value_step *of, uint64_t shards, uint64_t element)
+{
+    double value[VALUE_MAX_SHARDS];
+    for (uint64_t i = 0; i < shards; i++)
+        value[i] =
+            (double)value_weight_in(of, i) * value_wide(value_key(of->seed, of->step, i), element);
+    for (; shards > 1; shards /= 2)
+        for (uint64_t i = 0; i < shards / 2; i++)
+            value[i] = value[2 * i] + value[2 * i + 1];
+    return value[0];
 }
 
 #endif
