@@ -77,7 +77,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x314152414b4e4b52)
-#define ARENA_VERSION 4u
+#define ARENA_VERSION 5u
 #define ARENA_ALIGN UINT64_C(4096)
 #define ARENA_CONTROL_BYTES (UINT64_C(4) << 20)
 #define ARENA_AGENTS 64u
@@ -193,6 +193,7 @@ struct arena_seat {
     _Atomic uint64_t ack_position; /* where it stood then, ARENA_NO_STEP without state */
     _Atomic uint64_t position;     /* finished steps */
     _Atomic uint32_t has_state;    /* the rank's state is that of `position` */
+    _Atomic uint32_t waits;        /* odd: it waits for others; even: its program has control */
     _Atomic uint64_t comm_word;    /* of its communicator, when that is whole; else 0 */
     _Atomic uint32_t left;         /* rk_leave was reached: `position` is final */
     _Atomic uint64_t ready;        /* arena_tick(word, step): all shards of mine are in the table */

@@ -148,6 +148,7 @@ static void seat_clear(struct arena_seat *seat)
     atomic_store(&seat->ack_word, 0);
     atomic_store(&seat->position, 0);
     atomic_store(&seat->has_state, 0);
+    atomic_store(&seat->waits, 0);
     atomic_store(&seat->comm_word, 0);
     atomic_store(&seat->left, 0);
     atomic_store(&seat->ready, 0);

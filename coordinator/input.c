@@ -169,6 +169,7 @@ static void take_rank_exited(struct coordinator *c, struct worker_info *worker,
     event.rank_exited.exit_code = exited->exit_code;
     event.rank_exited.signal = exited->signal;
     event.rank_exited.stopped = exited->stopped;
+    event.rank_exited.stalled = exited->stalled;
     event.rank_exited.out_of_memory = exited->out_of_memory;
     event.rank_exited.joined = exited->joined;
     event.rank_exited.left = exited->left;

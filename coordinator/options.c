@@ -33,6 +33,7 @@ enum option_id {
     OPT_HEARTBEAT,
     OPT_SILENCE,
     OPT_ORPHAN_TIMEOUT,
+    OPT_STALL_TIMEOUT,
     OPT_MAX_RESTARTS,
     OPT_INTERVAL,
     OPT_KEEP,
@@ -42,8 +43,8 @@ enum option_id {
     OPT_LAUNCH_TIMEOUT,
     OPT_LEAST_EPOCH,
     OPT_LAUNCHER,
-    OPT_PRINT_RULES,
     OPT_COPIED,
+    OPT_PRINT_RULES,
     OPT_HELP,
 };
 
@@ -71,6 +72,7 @@ static const struct option_text {
     {"heartbeat", true, OPT_HEARTBEAT, "MS          between signs of life"},
     {"silence", true, OPT_SILENCE, "MS          without one, then a worker is lost"},
     {"orphan-timeout", true, OPT_ORPHAN_TIMEOUT, "MS          workers wait for a coordinator"},
+    {"stall-timeout", true, OPT_STALL_TIMEOUT, "MS          a rank's program may keep control"},
     {"max-restarts", true, OPT_MAX_RESTARTS, "N           in an hour"},
     {"checkpoint-interval", true, OPT_INTERVAL, "auto|30s|100steps|off"},
     {"keep", true, OPT_KEEP, "K           checkpoints that stay"},
@@ -80,9 +82,9 @@ static const struct option_text {
     {"launch-timeout", true, OPT_LAUNCH_TIMEOUT, "MS          until a worker must have said hello"},
     {"least-epoch", true, OPT_LEAST_EPOCH, "E           that others have left to this one"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
+    {"copied", false, OPT_COPIED, "            the state dir is copied, and need not be durable"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
-    {"copied", false, OPT_COPIED, "            the state dir is copied, and need not be durable"},
 };
 #define OPTION_COUNT (sizeof texts / sizeof texts[0])
 
@@ -273,6 +275,8 @@ static int set_value(struct options *options, enum option_id id, const char *val
         return parse_ms("silence", value, 1, &options->silence, why);
     case OPT_ORPHAN_TIMEOUT:
         return parse_ms("orphan-timeout", value, 0, &options->orphan_timeout, why);
+    case OPT_STALL_TIMEOUT:
+        return parse_ms("stall-timeout", value, 1, &options->stall_timeout, why);
     case OPT_MAX_RESTARTS:
         return parse_u32("max-restarts", value, 0, 1000000, &options->max_restarts, why);
     case OPT_INTERVAL:
@@ -301,11 +305,11 @@ static int set_value(struct options *options, enum option_id id, const char *val
 static void set_flag(struct options *options, enum option_id id)
 {
     options->launcher |= id == OPT_LAUNCHER;
+    options->copied |= id == OPT_COPIED;
     options->print_rules |= id == OPT_PRINT_RULES;
     options->help |= id == OPT_HELP;
 }
 
-    options->copied |= id == OPT_COPIED;
 static int check_whole(struct options *options, struct rk_why *why)
 {
     const char *missing = !options->job            ? "job"

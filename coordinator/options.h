@@ -26,12 +26,13 @@ struct options {
     uint32_t least_epoch; /* 0: the next of the record */
     uint32_t slots, shards, max_restarts, keep;
     uint64_t gather, heartbeat, silence, orphan_timeout; /* ns */
+    uint64_t stall_timeout;                              /* ns; 0: never */
     uint64_t launch_timeout;                             /* ns until a launched one says hello */
     uint64_t interval;                                   /* ns between checkpoints, 0: by steps */
     uint64_t interval_steps;                             /* both 0: only the final one */
     bool launcher;
-    bool print_rules;
     bool copied; /* somebody keeps copies of the record: here it need not outlive the machine */
+    bool print_rules;
     bool help;
 };
 

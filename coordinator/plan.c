@@ -44,6 +44,7 @@ void plan_welcome(struct coordinator *c, uint64_t worker)
     welcome.heartbeat_ns = c->options.heartbeat;
     welcome.silence_ns = c->options.silence;
     welcome.orphan_ns = c->options.orphan_timeout;
+    welcome.stall_ns = c->options.stall_timeout;
     welcome.narrow_wire = strcmp(c->options.wire, "bf16") == 0;
     welcome.carrier_job = c->carriers.job;
     welcome.standby_job = c->carriers.standby;

@@ -1,6 +1,8 @@
 /* The job as JSON, for people and their tools. */
 #include "coordinator/shell.h"
 
+#include "common/clock.h"
+
 #include <unistd.h>
 
 static void set_integer(json_t *object, const char *name, uint64_t value)
@@ -72,6 +74,7 @@ static json_t *rank_json(const struct core_plan *plan, const struct core_rank_st
     set_integer(object, "generation", rank_generation(plan, status->state, worker));
     set_integer(object, "start_generation", rank->start_generation);
     set_integer(object, "step", status->position);
+    json_object_set_new(object, "busy_s", json_real((double)rank->busy / (double)RK_S));
     json_object_set_new(object, "numbers",
                         rank->numbers ? json_deep_copy(rank->numbers) : json_object());
     return object;

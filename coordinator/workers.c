@@ -161,6 +161,7 @@ static void take_rank(struct worker_info *worker, const Rk__RankStatus *from,
         json_object_clear(rank->numbers);
     rank->pid = empty ? 0 : from->pid;
     rank->start_generation = from->generation;
+    rank->busy = empty ? 0 : from->busy_ns;
     rank->comm_word = empty ? 0 : from->comm_word;
     take_numbers(rank, from);
     *to = (struct core_rank_status){

@@ -12,6 +12,7 @@
 struct worker_rank {
     int32_t pid;
     uint64_t start_generation;
+    uint64_t busy;     /* ns that its program has had control since it last waited */
     rk_word comm_word; /* of its communicator (NCCL), when that is whole; else 0 */
     json_t *numbers;   /* an object, or NULL */
 };

@@ -107,6 +107,9 @@ static int too_many(const struct command *command, const char *word)
 /* ---- status -----------------------------------------------------------------------------------
  */
 
+/* Seconds without a wait from which on people are told: this rank may be what others wait for. */
+#define BUSY_TOLD 10
+
 static const char *string_of(const json_t *object, const char *field)
 {
     const char *value = json_string_value(json_object_get(object, field));
@@ -118,12 +121,21 @@ static void print_ranks(const json_t *worker)
 {
     const json_t *ranks = json_object_get(worker, "ranks");
     const json_t *rank;
+    char time[32];
     size_t i;
 
     json_array_foreach(ranks, i, rank)
-        printf("    rank %-5" PRId64 " pid %-8" PRId64 " %-9s step %" PRId64 "\n",
+    {
+        double busy = event_number(rank, "busy_s", 0);
+
+        printf("    rank %-5" PRId64 " pid %-8" PRId64 " %-9s step %" PRId64,
                event_integer(rank, "rank", -1), event_integer(rank, "pid", 0),
                string_of(rank, "state"), event_integer(rank, "step", 0));
+        if (busy >= BUSY_TOLD)
+            printf(", its program busy for %s",
+                   text_duration_print((uint64_t)(busy * 1e9), time, sizeof time));
+        putchar('\n');
+    }
 }
 
 static void print_status(const json_t *status)

@@ -144,6 +144,8 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
     add_number(words, "--heartbeat", "", options->heartbeat / RK_MS);
     add_number(words, "--silence", "", options->silence / RK_MS);
     add_number(words, "--orphan-timeout", "", options->orphan / RK_MS);
+    if (options->stall != 0)
+        add_number(words, "--stall-timeout", "", options->stall / RK_MS);
     add_number(words, "--max-restarts", "", options->max_restarts);
     add_text(words, "--checkpoint-interval", options->checkpoint_interval);
     add_number(words, "--keep", "", options->keep);

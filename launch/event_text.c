@@ -109,6 +109,8 @@ const char *event_loss_text(const json_t *event, char *out, size_t size)
         text_append(out, size, rank ? " has ended" : " has left");
     else if (reason != NULL && strcmp(reason, "out_of_memory") == 0)
         text_append(out, size, " ran out of memory and was killed: give it more");
+    else if (reason != NULL && strcmp(reason, "stalled") == 0)
+        text_append(out, size, " did not come back from its program and was killed");
     else if (signal != 0 && (reason == NULL || strcmp(reason, "stopped") != 0))
         text_append(out, size, " was killed by signal %" PRId64, signal);
     else if (rank && (reason == NULL || strcmp(reason, "exit") == 0))

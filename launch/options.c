@@ -103,6 +103,11 @@ static const struct argument arguments[] = {
      AT(silence), 2 * RK_MS, HOUR},
     {"--orphan-timeout", "TIME", "workers without coordinator end after so long (10min)",
      argument_duration, AT(orphan), RK_S, 24 * HOUR},
+    {"--stall-timeout", "TIME",
+     "a rank whose program keeps control for so long, without a call\n"
+     "of the library that waits for the others, is killed and\n"
+     "replaced (never)",
+     argument_duration, AT(stall), RK_S, 24 * HOUR},
     {"--events", "FILE", "write each event as a line of JSON (appends)", argument_text, AT(events),
      0, 0},
     {"--quiet", NULL, "only what the ranks print, and the report at the end", argument_flag,

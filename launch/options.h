@@ -42,6 +42,7 @@ struct run_options {
     bool copied;             /* its record is copied to where it outlives this machine */
     uint64_t launch_timeout; /* ns; 0: the coordinator's own */
     uint64_t gather, heartbeat, silence, orphan; /* ns */
+    uint64_t stall;                              /* ns; 0: never */
     char **program;                              /* NULL ended */
 };
 

@@ -307,14 +307,27 @@ static int follow_until_member(struct rk_session *session)
     }
 }
 
+bool session_waits(struct rk_session *session, bool waits)
+{
+    _Atomic uint32_t *word = &session_seat(session)->waits;
+    uint32_t before = atomic_load_explicit(word, memory_order_relaxed);
+
+    if ((before % 2 != 0) != waits)
+        atomic_store_explicit(word, before + 1, memory_order_relaxed);
+    return before % 2 != 0;
+}
+
 int session_follow(struct rk_session *session)
 {
+    bool waited;
     int rc;
 
     if (atomic_load_explicit(&session_block(session)->freeze_word, memory_order_acquire) ==
         session->plan.word)
         return 0;
+    waited = session_waits(session, true);
     rc = follow_until_member(session);
+    session_waits(session, waited);
     return rc < 0 ? rc : 1;
 }
 
@@ -334,10 +347,14 @@ int session_enter(struct rk_session *session)
     word = atomic_load(&session_block(session)->freeze_word);
     if (word == atomic_load(&session_block(session)->go_word))
         session->acked = word;
+    session_waits(session, true);
     rc = local_send(session->agent, &message, -1);
     if (rc != 0)
         return session_fail(session, RK_EAGENT, "rank %u: the agent of this host is gone",
                             session->rank);
     rc = session->acked == word ? wait_for_freeze(session, word) : 0;
-    return rc != 0 ? rc : follow_until_member(session);
+    if (rc == 0)
+        rc = follow_until_member(session);
+    session_waits(session, false);
+    return rc;
 }

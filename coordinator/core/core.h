@@ -174,6 +174,7 @@ struct core_event {
             uint32_t slot;
             int32_t exit_code, signal;
             bool stopped;       /* the agent killed it because it stood still */
+            bool stalled;       /* ... because its program did not come back for too long */
             bool out_of_memory; /* the kernel killed it for that */
             bool joined, left;
             uint64_t position; /* left: its finished steps, as no heartbeat may have said yet */
@@ -297,6 +298,7 @@ enum core_reason {
     CORE_REASON_SAVE,       /* the final checkpoint could not be written */
     CORE_REASON_COMM,       /* communicators failed again and again */
     CORE_REASON_MEMORY,     /* killed by the kernel, for want of memory */
+    CORE_REASON_STALLED,    /* its program did not come back for too long, and was killed */
 };
 
 /* How the carriers of a generation came when those before them were lost. */

@@ -329,11 +329,13 @@ void rank_exited(struct core *core, struct worker *worker, const struct core_eve
         return;
     }
     exit.reason = event->rank_exited.stopped                   ? CORE_REASON_STOPPED
+                  : event->rank_exited.stalled                 ? CORE_REASON_STALLED
                   : killed && event->rank_exited.out_of_memory ? CORE_REASON_MEMORY
                   : signal                                     ? CORE_REASON_SIGNAL
                                                                : CORE_REASON_EXIT;
     exit.detect = event->rank_exited.detect;
-    exit.by_program = !event->rank_exited.stopped && (signal ? !killed : code != 0);
+    exit.by_program = event->rank_exited.stalled ||
+                      (!event->rank_exited.stopped && (signal ? !killed : code != 0));
     rank_gone(core, worker, slot, &exit);
 }
 

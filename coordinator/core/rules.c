@@ -73,10 +73,10 @@ const char *core_note_name(enum core_note note)
 
 const char *core_reason_name(enum core_reason reason)
 {
-    static const char *const names[] = {"none",    "closed", "silent",       "exit",   "signal",
-                                        "stopped", "scaled", "drained",      "launch", "layout",
-                                        "program", "budget", "stop",         "kill",   "checkpoint",
-                                        "save",    "comm",   "out_of_memory"};
+    static const char *const names[] = {
+        "none",       "closed", "silent", "exit",          "signal", "stopped", "scaled",
+        "drained",    "launch", "layout", "program",       "budget", "stop",    "kill",
+        "checkpoint", "save",   "comm",   "out_of_memory", "stalled"};
 
     return reason < sizeof names / sizeof names[0] ? names[reason] : "unknown";
 }

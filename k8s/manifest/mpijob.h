@@ -63,6 +63,7 @@ struct mpijob_settings {
     uint32_t max_restarts;             /* 100 */
     uint32_t spares;                   /* 0 */
     uint64_t gather_ns;                /* as --gather: 0 */
+    uint64_t stall_ns;                 /* as --stall-timeout: 0, never */
     const char *image;                 /* that brings the agent; NULL: the default */
     uint16_t port;                     /* where agents listen: 7465 */
     const char *cluster_domain;        /* "cluster.local" */

@@ -286,6 +286,10 @@ static const struct setting settings_table[] = {
      "How long to wait for all workers before starting with `min-workers`; `0s` stands "
      "for a minute.",
      take_duration, AT(gather_ns), 0, DAY, NULL},
+    {"stall-timeout", "time, at most 24h", "`0s`",
+     "A rank whose program keeps control for so long, without a call of the library that waits for "
+     "the others, is killed and replaced; `0s`: never.",
+     take_duration, AT(stall_ns), 0, DAY, NULL},
     {"image", "image", "that of this version", "The image that brings the agent into the pods.",
      take_image, AT(image), 0, 0, NULL},
     {"port", "1 to 65535", "`7465`", "Where agents listen in their pods.", take_port, AT(port), 1,

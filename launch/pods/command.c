@@ -175,6 +175,7 @@ void shell_fill_options(struct shell *shell)
         .heartbeat = heartbeat_of(settings->max_workers),
         .silence = SILENCES * heartbeat_of(settings->max_workers),
         .orphan = ORPHAN,
+        .stall = settings->stall_ns,
         .copied = true,
         .launch_timeout = LAUNCH_TIMEOUT,
         .program = shell->own.program, /* NULL: no worker is in this pod */

@@ -1,6 +1,7 @@
 """Programs that fail, budgets that are spent, and programs that know nothing of reknit."""
 import contextlib
 import os
+import signal
 import unittest
 
 from reknit_test import SANITIZED, JobTest, chargpt, kill, program, ranks_of, wait_for
@@ -88,6 +89,39 @@ class Failure(JobTest):
         job = self.job("--workers", "2", "--backend", "none", "--", program("plain"),
                        "--exit", "5", "--rank", "1")
         job.finishes(5)
+
+    def hangs(self, code, *arguments):
+        """What became of whom, in a job that is told to end hanging ranks."""
+        job = self.job("--workers", "3", "--stall-timeout", "2s", "--", program("crasher"),
+                       "--hang", *arguments)
+        job.finishes(code)
+        return {(e["reason"], e["rank"], e["signal"]) for e in job.events("rank_exited")}, job
+
+    def test_a_rank_that_hangs_is_ended(self):
+        """Its program keeps control and nobody can go on: it is told to abort, and if it does not
+        listen, killed.  The others, which wait, are left alone; no step is lost."""
+        for ignored, number in ((), signal.SIGABRT), (("--signal", "6"), signal.SIGKILL):
+            with self.subTest(number=number):
+                lost, job = self.hangs(0, "--at-step", "5", "--rank", "1", *ignored)
+                self.assertEqual({("stalled", 1, number)}, lost)
+                self.assertIn("did not come back from its program", job.output())
+                self.assertEqual([0], [e["lost_steps"] for e in job.events("recovered")])
+
+    def test_a_program_that_always_hangs_fails(self):
+        lost, _ = self.hangs(128 + signal.SIGABRT, "--at-step", "3")
+        self.assertEqual({"stalled"}, {reason for reason, _, _ in lost})
+
+    def test_who_holds_the_others_up_is_told(self):
+        """Nobody is ended unless that was asked for."""
+        job = self.job("--workers", "3", "--", program("crasher"), "--hang", "--at-step", "8",
+                       "--rank", "1")
+
+        def held(status):
+            busy = {r: v["busy_s"] for r, v in ranks_of(status).items()}
+            return len(busy) == 3 and busy[1] > 0.5 and busy[0] == busy[2] == 0
+
+        kill(ranks_of(job.wait_status(held, "rank 1 is busy and the others wait"))[1]["pid"])
+        job.finishes()
 
     def test_out_of_memory(self):
         with memory_group(MEMORY) as group:

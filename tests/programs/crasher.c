@@ -21,6 +21,7 @@ static const char help[] =
     "usage: crasher [--steps N] [--pace-ms N] [--at-step N | --after N | --before-join]\n"
     "               [--point begin|shard|done|update|end|leave] [--rank R] [--exit N | --signal "
     "N]\n"
+    "               [--hang]\n"
     "  --at-step N    fail in step N of the job, every time it is taken\n"
     "  --after N      fail in the step after N that this process took\n"
     "  --before-join  fail before joining\n"
@@ -29,14 +30,15 @@ static const char help[] =
     "                 rk_leave (begin)\n"
     "  --rank R       only rank R fails (all)\n"
     "  --exit N       by exit code N (1)\n"
-    "  --signal N     by signal N sent to itself\n";
+    "  --signal N     by signal N sent to itself\n"
+    "  --hang         never come back, whatever --signal N is sent by others\n";
 
 static const char *const points[] = {"begin", "shard", "done", "update", "end", "leave"};
 enum point { BEGIN, SHARD, DONE, UPDATE, END, LEAVE, POINTS };
 
 struct run {
     uint64_t steps, pace_ms, at_step, after, rank, exit_code, signal;
-    int before_join;
+    int before_join, hang;
     enum point point;
 
     struct rk_session *session;
@@ -52,6 +54,10 @@ static void fail(const struct run *run, uint64_t rank, const char *where, uint64
     fprintf(stderr, "crasher: rank %" PRIu64 " fails on purpose at %s, step %" PRIu64 "\n", rank,
             where, step);
     fflush(stdout);
+    if (run->hang && run->signal)
+        signal((int)run->signal, SIG_IGN);
+    while (run->hang)
+        pause();
     if (!run->signal)
         _exit((int)run->exit_code);
     kill(getpid(), (int)run->signal);
@@ -152,7 +158,7 @@ static int point_named(enum point *point, const char *name)
 
 static int options_read(struct run *run, int argc, char **argv)
 {
-    enum { NUMBERS = 7, POINT = NUMBERS, BEFORE_JOIN };
+    enum { NUMBERS = 7, POINT = NUMBERS, BEFORE_JOIN, HANG };
     static const struct option names[] = {{"steps", required_argument, NULL, 0},
                                           {"pace-ms", required_argument, NULL, 1},
                                           {"at-step", required_argument, NULL, 2},
@@ -162,6 +168,7 @@ static int options_read(struct run *run, int argc, char **argv)
                                           {"signal", required_argument, NULL, 6},
                                           {"point", required_argument, NULL, POINT},
                                           {"before-join", no_argument, NULL, BEFORE_JOIN},
+                                          {"hang", no_argument, NULL, HANG},
                                           {NULL, 0, NULL, 0}};
     uint64_t *const numbers[NUMBERS] = {&run->steps, &run->pace_ms,   &run->at_step, &run->after,
                                         &run->rank,  &run->exit_code, &run->signal};
@@ -176,6 +183,8 @@ static int options_read(struct run *run, int argc, char **argv)
             continue;
         } else if (which == BEFORE_JOIN) {
             run->before_join = 1;
+        } else if (which == HANG) {
+            run->hang = 1;
         } else {
             return -1;
         }

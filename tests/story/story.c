@@ -464,6 +464,7 @@ static void on_exit_of(struct actor *actor, const struct words *words, struct co
     event->rank_exited.exit_code = (int32_t)number(words, "code", 0);
     event->rank_exited.signal = (int32_t)number(words, "signal", 0);
     event->rank_exited.stopped = flag(words, "stopped");
+    event->rank_exited.stalled = flag(words, "stalled");
     event->rank_exited.out_of_memory = flag(words, "out_of_memory");
     event->rank_exited.joined = rank->state >= CORE_RANK_READY && !flag(words, "unjoined");
     event->rank_exited.left = rank->state == CORE_RANK_LEFT;

@@ -27,6 +27,7 @@ static void on_welcome(struct agent *agent, const Rk__Welcome *welcome)
         agent->silence_ns = welcome->silence_ns;
     if (welcome->orphan_ns > 0)
         agent->orphan_ns = welcome->orphan_ns;
+    agent->stall_ns = welcome->stall_ns;
     agent->wire = welcome->narrow_wire ? ARENA_WIRE_BF16 : ARENA_WIRE_F32;
     if (welcome->carrier_job != 0 || welcome->standby_job != 0)
         carriers_keep(agent, welcome->carrier_job, welcome->standby_job);

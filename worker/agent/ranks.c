@@ -124,7 +124,8 @@ static void reset(struct rank *rank)
     rank->attached_pid = 0;
     rank->child_gone = rank->attached_gone = false;
     rank->joined = rank->entered = rank->member = rank->left = false;
-    rank->killed_stopped = rank->out_of_memory = false;
+    rank->killed_stopped = rank->killed_stalled = rank->out_of_memory = false;
+    rank->busy_ns = 0;
     rank->stopped_at = rank->fading_at = rank->dying_at = rank->kill_at = 0;
     rank->seat = -1;
 }
@@ -144,7 +145,8 @@ static bool ran_out_of_memory(struct agent *agent, const struct rank *rank)
 {
     uint64_t kills;
 
-    if (!WIFSIGNALED(rank->status) || WTERMSIG(rank->status) != SIGKILL || rank->killed_stopped)
+    if (!WIFSIGNALED(rank->status) || WTERMSIG(rank->status) != SIGKILL || rank->killed_stopped ||
+        rank->killed_stalled)
         return false;
     kills = rk_memory_kills(agent->memory_fd);
     if (kills <= agent->memory_kills)
@@ -344,6 +346,46 @@ static void look_for_stop(struct agent *agent, struct rank *rank)
     rank_kill(agent, rank);
 }
 
+/* SIGABRT first, so that whoever wants to know where it was gets a traceback or a core; in a second
+ * it is killed.  It is lost since its program was last seen to come back. */
+static void end_stalled(struct agent *agent, struct rank *rank, char state)
+{
+    rk_warn("rank %u: its program has had control for %.1f s (process %d, state %c) and is ended",
+            rank->name, (double)rank->busy_ns / (double)RK_S, (int)rank->attached_pid, state);
+    rank->killed_stalled = true;
+    rank->dying_at = agent->now - rank->busy_ns;
+    rank->kill_at = agent->now + RK_S;
+    kill(rank->attached_pid, SIGABRT);
+}
+
+/* A program that has control and never comes back holds all others up.  Time counts in which we
+ * were awake ourselves and nobody traced the process. */
+static void look_for_stall(struct agent *agent, struct rank *rank)
+{
+    const struct arena_seat *seat = rank_seat(agent, rank);
+    uint64_t since = agent->now - agent->looked_at;
+    uint64_t most = 2 * agent->heartbeat_ns + RK_S; /* between two looks */
+    struct process_facts facts;
+    uint32_t waits;
+
+    if (seat == NULL || !rank->member || rank->left || rank->dying_at != 0)
+        return;
+    waits = atomic_load_explicit(&seat->waits, memory_order_relaxed);
+    if (waits != rank->waits || waits % 2 != 0) {
+        rank->waits = waits;
+        rank->busy_ns = 0;
+        return;
+    }
+    rank->busy_ns += since < most ? since : most;
+    if (agent->stall_ns == 0 || rank->busy_ns < agent->stall_ns ||
+        !process_read(rank->attached_pid, &facts))
+        return;
+    if (facts.state == 't')
+        rank->busy_ns = 0;
+    else
+        end_stalled(agent, rank, facts.state);
+}
+
 void ranks_look(struct agent *agent)
 {
     for (uint32_t i = 0; i < agent->options->slots; i++) {
@@ -355,6 +397,7 @@ void ranks_look(struct agent *agent)
             continue;
         }
         look_for_stop(agent, rank);
+        look_for_stall(agent, rank);
         struct arena_seat *seat = rank_seat(agent, rank);
         if (seat != NULL && rank->joined && atomic_load(&seat->left))
             rank_left(agent, rank, atomic_load(&seat->position));
@@ -362,6 +405,7 @@ void ranks_look(struct agent *agent)
             (!rank->left || rank->dying_at != 0))
             rank_kill(agent, rank);
     }
+    agent->looked_at = agent->now;
 }
 
 /* ---- starting ---------------------------------------------------------------------------------

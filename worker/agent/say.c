@@ -102,6 +102,7 @@ static void fill_status(const struct agent *agent, const struct rank *rank)
     }
     if (seat != NULL && rank->joined) {
         status->comm_word = atomic_load(&seat->comm_word);
+        status->busy_ns = rank->busy_ns;
         status->n_numbers = fill_numbers(seat, rank->slot);
         status->numbers = room.numbers[rank->slot];
     }
@@ -268,6 +269,7 @@ void say_rank_exited(struct agent *agent, const struct rank *rank, uint64_t dete
     exited.signal = WIFSIGNALED(rank->status) ? WTERMSIG(rank->status) : 0;
     exited.start = rank->start;
     exited.stopped = rank->killed_stopped;
+    exited.stalled = rank->killed_stalled;
     exited.out_of_memory = rank->out_of_memory;
     exited.detect_ns = detect;
     exited.joined = rank->joined;

@@ -81,9 +81,12 @@ struct rank {
     bool joined, entered, member, left, done;
     bool wait_said;      /* that there is no seat for it now */
     bool killed_stopped; /* we killed it because it stood still */
+    bool killed_stalled; /* ... because its program kept control for too long */
     bool out_of_memory;  /* the kernel killed it for that */
     uint64_t position;   /* when it left */
     uint64_t stopped_at; /* when we first saw it stopped, 0: it is not */
+    uint32_t waits;      /* of its seat, when we last looked */
+    uint64_t busy_ns;    /* that we have seen its program in control since then */
     uint64_t fading_at;  /* when its process was seen to begin to end, 0: it has not */
     uint64_t dying_at;   /* first sign of its death, 0: it lives */
     uint64_t kill_at;    /* then what is left of it is killed, 0: no such time */
@@ -194,6 +197,8 @@ struct agent {
     uint64_t heartbeat_at; /* next */
     uint64_t down_since;   /* when the link was last up, or the start */
     uint64_t heartbeat_ns, silence_ns, orphan_ns;
+    uint64_t stall_ns;  /* 0: a rank's program may keep control for ever */
+    uint64_t looked_at; /* at the ranks */
     uint32_t shards;
     uint32_t wire; /* enum arena_wire, as the coordinator says */
 
