@@ -105,7 +105,7 @@ static inline float value_tree(float value[VALUE_MAX_SHARDS], uint64_t shards)
 
 static inline float value_sum(const struct value_step *of, uint64_t shards, uint64_t element)
 {
-    float value[VALUE_MAX_SHARDS];
+    float value[VALUE_MAX_SHARDS] = {0};
     for (uint64_t i = 0; i < shards; i++)
         value[i] =
             value_weight_in(of, i) * value_gradient(value_key(of->seed, of->step, i), element);
@@ -114,7 +114,7 @@ static inline float value_sum(const struct value_step *of, uint64_t shards, uint
 
 static inline float value_short_sum(const struct value_step *of, uint64_t shards, uint64_t element)
 {
-    float value[VALUE_MAX_SHARDS];
+    float value[VALUE_MAX_SHARDS] = {0};
     for (uint64_t i = 0; i < shards; i++)
         value[i] = value_weight_in(of, i) *
                    value_of_short(value_short(value_key(of->seed, of->step, i), element));
@@ -123,7 +123,7 @@ static inline float value_short_sum(const struct value_step *of, uint64_t shards
 
 static inline double value_wide_sum(const struct value_step *of, uint64_t shards, uint64_t element)
 {
-    double value[VALUE_MAX_SHARDS];
+    double value[VALUE_MAX_SHARDS] = {0};
     for (uint64_t i = 0; i < shards; i++)
         value[i] =
             (double)value_weight_in(of, i) * value_wide(value_key(of->seed, of->step, i), element);
