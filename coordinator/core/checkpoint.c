@@ -34,6 +34,7 @@ static void ask(struct core *core, uint64_t step)
     c->request++;
     c->hosts_taken = 0;
     c->since = core->time;
+    c->final = false;
 }
 
 /* Far enough ahead that every rank hears of it before it is there. */
@@ -392,7 +393,7 @@ uint64_t checkpoint_deadline(const struct core *core)
 
     if (c->state == CHECKPOINT_WRITING || c->state == CHECKPOINT_COMMITTING)
         return c->since + core->config.checkpoint_timeout;
-    if (core->state == CORE_JOB_FINISHING && c->state == CHECKPOINT_ASKED)
+    if (core->state == CORE_JOB_FINISHING && c->state == CHECKPOINT_ASKED && c->final)
         return c->since + (core->time < c->since + core->config.silence ? 1 : FINAL_SILENCES) *
                               core->config.silence;
     if (due(core))
@@ -409,6 +410,7 @@ uint64_t checkpoint_deadline(const struct core *core)
 static void final_ask(struct core *core)
 {
     ask(core, core->end_step);
+    core->checkpoint.final = true;
     core->checkpoint.state = CHECKPOINT_ASKED;
     for (uint32_t i = core->heard.head; i != NONE; i = list_next(&core->heard, i))
         checkpoint_status(core, i);
@@ -436,8 +438,8 @@ bool checkpoint_final(struct core *core)
     if (!core->config.checkpoints || program_mode(core) || core->end_step == 0 ||
         core->final_failed || (c->committed != CORE_NONE && c->committed >= core->end_step))
         return true;
-    if (c->state == CHECKPOINT_ASKED && c->step != core->end_step)
-        c->state = CHECKPOINT_IDLE;
+    if (c->state == CHECKPOINT_ASKED && !c->final)
+        c->state = CHECKPOINT_IDLE; /* it may have been asked for long ago */
     if (c->state == CHECKPOINT_IDLE)
         final_ask(core);
     if (c->state != CHECKPOINT_ASKED)

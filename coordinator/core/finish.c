@@ -7,6 +7,7 @@ enum core_job_state finish_start(struct core *core)
 {
     core->grace = CORE_NONE;
     core->checkpoint.tries = 0;
+    core->checkpoint.final = false;
     core->final_failed = false;
     if (core->end_step == CORE_NONE)
         core->end_step = core->best_step;

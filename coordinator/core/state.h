@@ -207,6 +207,7 @@ struct checkpoint {
     uint32_t hosts_taken;
     uint32_t attempt, writers, missing, tries;
     bool hurried;             /* one is due, whatever the interval */
+    bool final;               /* it was asked for since all have left: that of the last step */
     uint64_t margin;          /* factor, doubled by a miss */
     uint64_t since, next_due; /* core time */
     uint64_t committed;       /* step, CORE_NONE */
