@@ -89,6 +89,20 @@ class Carriers(JobTest):
         self.wait_standby(job, 2, job.wait_step(0)["step"] + 2)
         self.ends_well(job, folder)
 
+    def test_carrier_stopped(self):
+        """It is killed, though nothing else is lost, and so is one that stands by."""
+        job, folder = self.start(2)
+        status = self.wait_standby(job, 2)
+        waits, serves = status["standby_carriers"][0], status["carriers"][0]
+        kill(waits["pid"], number=signal.SIGSTOP)
+        status = job.wait_status(lambda s: carriers_of(s, 2) and
+                                 s["standby_carriers"][0]["job"] > waits["job"], "another launch")
+        self.assertEqual(job.events("recovered"), [])
+        kill(serves["pid"], number=signal.SIGSTOP)
+        self.assertEqual(job.wait_event("recovered")["carriers"], "standby")
+        self.wait_standby(job, 2, job.wait_step(0)["step"] + 2)
+        self.ends_well(job, folder)
+
     def test_standby_lost(self):
         """Nothing stops, and others stand by."""
         job, folder = self.start(2)

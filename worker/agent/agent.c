@@ -287,6 +287,8 @@ static void say_what_is_due(struct agent *agent)
         return;
     agent->heartbeat_at = agent->now + agent->heartbeat_ns;
     ranks_look(agent);
+    carriers_look(agent);
+    children_look(agent);
     freeze_snapshot_look(agent, 0);
     if (agent->up && agent->welcomed)
         say_heartbeat(agent);

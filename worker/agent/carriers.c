@@ -6,6 +6,7 @@
 #include "worker/agent/state.h"
 
 #include "collectives/carrier_launch.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "worker/agent/process.h"
 
@@ -361,6 +362,27 @@ void carrier_lost(struct agent *agent, struct peer *peer)
 {
     (void)agent;
     kill_peer(peer);
+}
+
+/* One that is stopped holds all hosts up as soon as it serves. */
+void carriers_look(struct agent *agent)
+{
+    for (uint32_t i = 0; i < AGENT_PEERS; i++) {
+        struct peer *peer = &agent->peer[i];
+
+        if (!peer->used || !is_carrier(peer) || !process_stopped(peer->pid)) {
+            peer->stopped_at = 0;
+            continue;
+        }
+        if (peer->stopped_at == 0)
+            peer->stopped_at = agent->now;
+        if (agent->now - peer->stopped_at < agent->silence_ns / 2)
+            continue;
+        rk_warn("the carrier, pid %d, stood still for %.1f s and is killed", (int)peer->pid,
+                (double)(agent->now - peer->stopped_at) / (double)RK_S);
+        peer->stopped_at = agent->now;
+        kill_peer(peer);
+    }
 }
 
 void carrier_give_up(struct agent *agent)

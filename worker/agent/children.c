@@ -10,6 +10,7 @@
 #include "worker/agent/state.h"
 
 #include "common/clock.h"
+#include "common/log.h"
 #include "worker/agent/process.h"
 
 #include <dirent.h>
@@ -103,6 +104,29 @@ void children_kill(struct agent *agent)
 {
     for (uint32_t i = 0; i < AGENT_CHILDREN; i++)
         child_kill(&agent->child[i]);
+}
+
+/* One that is stopped holds a checkpoint up, or all ranks that are to be given the state. */
+void children_look(struct agent *agent)
+{
+    for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
+        struct child *child = &agent->child[i];
+
+        if ((child->kind != CHILD_WRITER && child->kind != CHILD_LOADER) ||
+            !process_stopped(child->pid)) {
+            child->stopped_at = 0;
+            continue;
+        }
+        if (child->stopped_at == 0)
+            child->stopped_at = agent->now;
+        if (agent->now - child->stopped_at < agent->silence_ns / 2)
+            continue;
+        rk_warn("the %s of a checkpoint, pid %d, stood still for %.1f s and is killed",
+                child->kind == CHILD_WRITER ? "writer" : "loader", (int)child->pid,
+                (double)(agent->now - child->stopped_at) / (double)RK_S);
+        child->stopped_at = agent->now;
+        child_kill(child);
+    }
 }
 
 static void on_storage_ended(struct agent *agent, struct child *child)

@@ -50,6 +50,13 @@ bool process_read(pid_t pid, struct process_facts *facts)
     return true;
 }
 
+bool process_stopped(pid_t pid)
+{
+    struct process_facts facts;
+
+    return pid != 0 && process_read(pid, &facts) && facts.state == 'T';
+}
+
 /* Whether its first number, the size of its memory, is 0. */
 static bool has_no_memory(int folder, const char *thread)
 {

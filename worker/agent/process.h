@@ -21,6 +21,8 @@ struct process_facts {
 
 /* False when there is no such process. */
 bool process_read(pid_t pid, struct process_facts *facts);
+/* A stopped process (SIGSTOP) answers nobody; one that a person traces is not one.  0 is none. */
+bool process_stopped(pid_t pid);
 
 /* Whether a signal has killed it and none of its threads has memory any more: it can touch nothing
  * that it shared, though the kernel may take long to free the rest, and `pidfd` tells of nothing

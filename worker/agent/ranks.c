@@ -322,17 +322,9 @@ void rank_detached(struct agent *agent, struct rank *rank)
 /* ---- looking ----------------------------------------------------------------------------------
  */
 
-static bool stands_still(pid_t pid)
-{
-    struct process_facts facts;
-
-    return pid != 0 && process_read(pid, &facts) && facts.state == 'T';
-}
-
-/* A stopped process answers nobody; one that a person traces ('t') is left alone. */
 static void look_for_stop(struct agent *agent, struct rank *rank)
 {
-    if (!stands_still(rank->attached_pid) && (rank->child_gone || !stands_still(rank->pid))) {
+    if (!process_stopped(rank->attached_pid) && (rank->child_gone || !process_stopped(rank->pid))) {
         rank->stopped_at = rank->killed_stopped ? rank->stopped_at : 0;
         return;
     }

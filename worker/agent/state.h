@@ -104,11 +104,12 @@ struct peer {
     enum peer_kind kind;
     bool used;
     bool declaring;
-    struct rank *rank;  /* PEER_RANK */
-    uint64_t request;   /* PEER_RSH */
-    uint32_t job;       /* PEER_CARRIER, PEER_CARRIER_WAITING */
-    uint32_t place, of; /* it is number `place` of `of` carriers */
-    struct watch alive; /* PEER_CARRIER: pidfd */
+    struct rank *rank;   /* PEER_RANK */
+    uint64_t request;    /* PEER_RSH */
+    uint32_t job;        /* PEER_CARRIER, PEER_CARRIER_WAITING */
+    uint32_t place, of;  /* it is number `place` of `of` carriers */
+    struct watch alive;  /* PEER_CARRIER: pidfd */
+    uint64_t stopped_at; /* PEER_CARRIER*: when we first saw it stopped, 0: it is not */
 };
 
 /* ---- children that are not ranks ---------------------------------------------------------------
@@ -131,7 +132,8 @@ struct child {
     uint32_t job;  /* mpirun, orted */
     uint32_t slot; /* remains: where the rank ran */
     char folder[AGENT_PATH];
-    bool ended; /* mpirun, orted: not collected yet, see children.c */
+    bool ended;          /* mpirun, orted: not collected yet, see children.c */
+    uint64_t stopped_at; /* writer, loader: when we first saw it stopped, 0: it is not */
     uint64_t tidy_at;
 
     struct watch report; /* writer, loader: a pipe */
@@ -266,6 +268,8 @@ void ranks_init(struct agent *agent);
 void rank_order_start(struct agent *agent, struct rank *rank, const struct rank_order *order);
 /* At a heartbeat: ranks that stand still, and deadlines; starts what is to be started. */
 void ranks_look(struct agent *agent);
+/* A freeze or a go: what ranks wait for begins now. */
+void ranks_wait_anew(struct agent *agent);
 /* Starts ranks that were ordered, unless a generation is being formed and goes first. */
 void ranks_start_due(struct agent *agent);
 void rank_attached(struct agent *agent, struct rank *rank, struct peer *peer, int pidfd);
@@ -391,6 +395,8 @@ void carrier_expect(struct agent *agent);
 /* It has not: one in a loop inside MPI hears nothing.  Kills it; others take over. */
 void carrier_give_up(struct agent *agent);
 /* Whether `pid` runs below an mpirun or orted of ours. */
+/* At a heartbeat: carriers that are stopped, those that stand by too. */
+void carriers_look(struct agent *agent);
 bool carriers_own(const struct agent *agent, pid_t pid);
 
 /* children.c */
@@ -402,6 +408,8 @@ void children_kill(struct agent *agent);
 /* Does what was put off when children ended. */
 void children_tidy(struct agent *agent);
 /* Starts watching a child that was spawned. */
+/* At a heartbeat: writers and loaders that are stopped. */
+void children_look(struct agent *agent);
 int child_watch(struct child *child, pid_t pid, int pidfd);
 void child_free(struct child *child);
 /* Removes a folder of ours with all that is in it. */
