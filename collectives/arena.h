@@ -158,6 +158,12 @@ struct arena_agent {
 
 enum arena_seat_state { ARENA_SEAT_FREE, ARENA_SEAT_TAKEN, ARENA_SEAT_GHOST };
 
+/* Whom a rank waits for: nobody, as its program has control; for its step's sum, which takes no
+ * longer than the slowest of all programs and the wire; for the coordinator, for its state or for
+ * who reads it. */
+enum arena_wait { ARENA_WAIT_NONE, ARENA_WAIT_SUM, ARENA_WAIT_OTHERS };
+#define ARENA_WAITS 4u /* arena_seat.waits is a multiple of this and an arena_wait */
+
 /* Partial sums that a rank has finished for one step. */
 struct arena_node {
     struct tree_node node;
@@ -193,7 +199,7 @@ struct arena_seat {
     _Atomic uint64_t ack_position; /* where it stood then, ARENA_NO_STEP without state */
     _Atomic uint64_t position;     /* finished steps */
     _Atomic uint32_t has_state;    /* the rank's state is that of `position` */
-    _Atomic uint32_t waits;        /* odd: it waits for others; even: its program has control */
+    _Atomic uint32_t waits;        /* enum arena_wait, and above it how often that has changed */
     _Atomic uint64_t comm_word;    /* of its communicator, when that is whole; else 0 */
     _Atomic uint32_t left;         /* rk_leave was reached: `position` is final */
     _Atomic uint64_t ready;        /* arena_tick(word, step): all shards of mine are in the table */

@@ -118,8 +118,9 @@ void comms_failed(struct coordinator *c, uint64_t worker, const Rk__CommFailed *
     struct core_event event = {
         .kind = CORE_EV_COMM_FAILED, .now = c->now, .worker = {worker}, .word = failed->word};
 
-    rk_warn("gen %llu: the communicator of rank %u failed: %s",
-            (unsigned long long)rk_word_generation(failed->word), failed->rank, failed->why);
+    event.comm_failed.stalled = failed->stalled;
+    rk_warn("gen %llu: %s of rank %u: %s", (unsigned long long)rk_word_generation(failed->word),
+            failed->stalled ? "the sum" : "the communicator", failed->rank, failed->why);
     snprintf(c->comms.why, sizeof c->comms.why, "%s", failed->why);
     coordinator_feed(c, &event);
 }

@@ -110,7 +110,7 @@ const char *event_loss_text(const json_t *event, char *out, size_t size)
     else if (reason != NULL && strcmp(reason, "out_of_memory") == 0)
         text_append(out, size, " ran out of memory and was killed: give it more");
     else if (reason != NULL && strcmp(reason, "stalled") == 0)
-        text_append(out, size, " did not come back from its program and was killed");
+        text_append(out, size, " hung for too long and was killed");
     else if (signal != 0 && (reason == NULL || strcmp(reason, "stopped") != 0))
         text_append(out, size, " was killed by signal %" PRId64, signal);
     else if (rank && (reason == NULL || strcmp(reason, "exit") == 0))

@@ -106,7 +106,8 @@ static const struct argument arguments[] = {
     {"--stall-timeout", "TIME",
      "a rank whose program keeps control for so long, without a call\n"
      "of the library that waits for the others, is killed and\n"
-     "replaced (never)",
+     "replaced; where no sum comes for twice as long, with nobody\n"
+     "lost, other carriers or communicators take over (never)",
      argument_duration, AT(stall), RK_S, 24 * HOUR},
     {"--events", "FILE", "write each event as a line of JSON (appends)", argument_text, AT(events),
      0, 0},

@@ -307,27 +307,28 @@ static int follow_until_member(struct rk_session *session)
     }
 }
 
-bool session_waits(struct rk_session *session, bool waits)
+enum arena_wait session_waits(struct rk_session *session, enum arena_wait wait)
 {
     _Atomic uint32_t *word = &session_seat(session)->waits;
-    uint32_t before = atomic_load_explicit(word, memory_order_relaxed);
+    uint32_t now = atomic_load_explicit(word, memory_order_relaxed);
+    enum arena_wait before = now % ARENA_WAITS;
 
-    if ((before % 2 != 0) != waits)
-        atomic_store_explicit(word, before + 1, memory_order_relaxed);
-    return before % 2 != 0;
+    if (before != wait)
+        atomic_store_explicit(word, now - before + ARENA_WAITS + wait, memory_order_relaxed);
+    return before;
 }
 
 int session_follow(struct rk_session *session)
 {
-    bool waited;
+    enum arena_wait before;
     int rc;
 
     if (atomic_load_explicit(&session_block(session)->freeze_word, memory_order_acquire) ==
         session->plan.word)
         return 0;
-    waited = session_waits(session, true);
+    before = session_waits(session, ARENA_WAIT_OTHERS);
     rc = follow_until_member(session);
-    session_waits(session, waited);
+    session_waits(session, before);
     return rc < 0 ? rc : 1;
 }
 
@@ -347,7 +348,7 @@ int session_enter(struct rk_session *session)
     word = atomic_load(&session_block(session)->freeze_word);
     if (word == atomic_load(&session_block(session)->go_word))
         session->acked = word;
-    session_waits(session, true);
+    session_waits(session, ARENA_WAIT_OTHERS);
     rc = local_send(session->agent, &message, -1);
     if (rc != 0)
         return session_fail(session, RK_EAGENT, "rank %u: the agent of this host is gone",
@@ -355,6 +356,6 @@ int session_enter(struct rk_session *session)
     rc = session->acked == word ? wait_for_freeze(session, word) : 0;
     if (rc == 0)
         rc = follow_until_member(session);
-    session_waits(session, false);
+    session_waits(session, ARENA_WAIT_NONE);
     return rc;
 }

@@ -352,7 +352,7 @@ int rk_leave(struct rk_session *session)
     if (session == NULL)
         return 0;
     if (session->phase == SESSION_BETWEEN && session->agent >= 0) {
-        session_waits(session, true);
+        session_waits(session, ARENA_WAIT_OTHERS);
         rc = hand_over(session);
         if (rc == 0) {
             atomic_store(&session_seat(session)->left, 1);

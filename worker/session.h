@@ -114,10 +114,10 @@ int session_fail(struct rk_session *session, int code, const char *format, ...)
 
 /* ---- membership.c ---------------------------------------------------------------------------- */
 
-/* Says whether this rank waits for others from now on, or its program has control (and our own work
- * for it, on a GPU too): whoever has that for too long may be ended, --stall-timeout.  Returns what
- * was said before. */
-bool session_waits(struct rk_session *session, bool waits);
+/* Says whom this rank waits for from now on; for nobody: its program has control, or what we do for
+ * it, on a GPU too.  What takes too long is ended, --stall-timeout.  Returns what was said before.
+ */
+enum arena_wait session_waits(struct rk_session *session, enum arena_wait wait);
 /* Follows the membership word: 0 when nothing changed, 1 when a new plan is in force (state
  * received, todo dealt anew), or an error.  Blocks from freeze to go. */
 int session_follow(struct rk_session *session);

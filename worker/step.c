@@ -98,9 +98,9 @@ int rk_gradients_wait(struct rk_session *session)
         return rc;
     if (session_has_todo(session))
         return RK_REFORMED;
-    session_waits(session, true);
+    session_waits(session, ARENA_WAIT_SUM);
     rc = session_wait_for_sum(session);
-    session_waits(session, false);
+    session_waits(session, ARENA_WAIT_NONE);
     if (rc != 0)
         return rc;
     if (session->update == NULL && session->gpu == NULL)

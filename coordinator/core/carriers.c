@@ -320,6 +320,17 @@ static void serving_lost(struct core *core, enum launch_event event)
     }
 }
 
+bool carriers_stuck(struct core *core)
+{
+    enum launch_state state = serving(core)->state;
+
+    if (state == LAUNCH_UP || state == LAUNCH_HOLED)
+        serving_lost(core, LAUNCH_EV_LOST);
+    else if (state != LAUNCH_NONE)
+        core_refuse_event(core); /* others come, in their time */
+    return state != LAUNCH_NONE;
+}
+
 static void standby_lost(struct core *core, enum launch_event event)
 {
     struct launch *launch = standby(core);

@@ -130,7 +130,8 @@ enum core_event_kind {
     CORE_EV_CHECKPOINTS,   /* the shell's answer to CORE_DO_FIND: newest usable one */
     CORE_EV_CARRIER_UP,
     CORE_EV_CARRIER_LOST,
-    CORE_EV_COMM_FAILED,   /* a rank's communicator of `word` failed, and nobody is lost */
+    CORE_EV_COMM_FAILED,   /* a rank's communicator of `word` failed, and nobody is lost; or,
+                              `stalled`, no sum comes */
     CORE_EV_LAUNCH_FAILED, /* a ticket came to nothing; final: do not try again */
     CORE_EV_LAUNCHED,      /* to a core that has a record, once: tickets of earlier lives that are
                               still to come; nothing is launched before it */
@@ -174,7 +175,7 @@ struct core_event {
             uint32_t slot;
             int32_t exit_code, signal;
             bool stopped;       /* the agent killed it because it stood still */
-            bool stalled;       /* ... because its program did not come back for too long */
+            bool stalled;       /* ... because it hung: its program, or what we do for it */
             bool out_of_memory; /* the kernel killed it for that */
             bool joined, left;
             uint64_t position; /* left: its finished steps, as no heartbeat may have said yet */
@@ -215,6 +216,9 @@ struct core_event {
             uint32_t job;
             uint32_t place, hosts; /* UP: as in core_carrier */
         } carrier;
+        struct {
+            bool stalled; /* it waits for longer than any program keeps control */
+        } comm_failed;
         struct {
             uint32_t ticket;
             bool final;
@@ -298,7 +302,7 @@ enum core_reason {
     CORE_REASON_SAVE,       /* the final checkpoint could not be written */
     CORE_REASON_COMM,       /* communicators failed again and again */
     CORE_REASON_MEMORY,     /* killed by the kernel, for want of memory */
-    CORE_REASON_STALLED,    /* its program did not come back for too long, and was killed */
+    CORE_REASON_STALLED,    /* it hung for too long, and was killed */
 };
 
 /* How the carriers of a generation came when those before them were lost. */

@@ -597,14 +597,25 @@ static void on_carrier(struct core *core, uint32_t index, const struct core_even
     carriers_event(core, index, event);
 }
 
+/* A member that is still given its state keeps all others waiting, and may do so. */
+static bool any_without_state(const struct core *core)
+{
+    for (uint32_t m = 0; m < core->member_count; m++)
+        if (!core->worker[core->member[m].worker].rank[core->member[m].slot].has_state)
+            return true;
+    return false;
+}
+
 static void on_comm(struct core *core, uint32_t index, const struct core_event *event)
 {
     alive(core, index);
     if (event->word != core->plan.word || core->state != CORE_JOB_RUNNING || core->broken ||
-        core->ending) {
+        core->ending || (event->comm_failed.stalled && any_without_state(core))) {
         core_refuse_event(core);
         return;
     }
+    if (event->comm_failed.stalled && carriers_stuck(core))
+        return;
     budget_comm_failed(core);
     core->broken = true;
 }

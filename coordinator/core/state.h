@@ -558,6 +558,8 @@ void carriers_say(struct core *core, enum carriers_change way);
 void carriers_worker_lost(struct core *core, uint32_t index);
 void carriers_event(struct core *core, uint32_t index, const struct core_event *event);
 void carriers_tick(struct core *core);
+/* No sum comes over those that serve: they count as lost.  False: none serve. */
+bool carriers_stuck(struct core *core);
 /* Launches some that stand by, once it is time. */
 void carriers_consider(struct core *core);
 uint64_t carriers_deadline(const struct core *core);

@@ -1,6 +1,7 @@
 """kill -9 of carriers between virtual hosts, of mpirun and of a host: those that stand by take
 over, no step is lost, no rank is started anew, and the state at the end is that of an undisturbed
 run."""
+import ctypes
 import signal
 import unittest
 
@@ -8,6 +9,7 @@ from reknit_test import (JobTest, chargpt, kill, process_state, processes_of, pr
                          ranks_of, wait_for)
 
 PACE = 10
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
 
 
 def carriers_of(status, hosts):
@@ -33,6 +35,15 @@ def processes_on(status, host):
     pids += [r["pid"] for w in workers for r in w["ranks"]]
     carriers = status["carriers"] + status["standby_carriers"]
     return pids + [c["pid"] for c in carriers if c["host"] == host]
+
+
+def hold(pid):
+    """Stands still from now on, not by a signal and so for ever, as one does whose wire is dead."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+        if libc.ptrace(request, pid, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace of {pid}")
+    wait_for(lambda: process_state(pid) == "t", f"{pid} to stand still")
 
 
 class Carriers(JobTest):
@@ -101,6 +112,19 @@ class Carriers(JobTest):
         kill(serves["pid"], number=signal.SIGSTOP)
         self.assertEqual(job.wait_event("recovered")["carriers"], "standby")
         self.wait_standby(job, 2, job.wait_step(0)["step"] + 2)
+        self.ends_well(job, folder)
+
+    def test_no_sum_comes(self):
+        """Everybody lives, and yet nothing moves between the hosts: with --stall-timeout others
+        carry on, with the same ranks."""
+        job, folder = self.start(2, "--stall-timeout", "1s")
+        status = self.wait_standby(job, 2)
+        ranks = {r: o["pid"] for r, o in ranks_of(status).items()}
+        hold(status["carriers"][0]["pid"])
+        self.assertEqual(job.wait_event("recovered")["carriers"], "standby")
+        status = self.wait_standby(job, 2, job.wait_step(0)["step"] + 2)
+        self.assertEqual({r: o["pid"] for r, o in ranks_of(status).items()}, ranks)
+        self.assertIn("no program kept it waiting", job.output())
         self.ends_well(job, folder)
 
     def test_standby_lost(self):

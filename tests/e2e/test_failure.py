@@ -104,7 +104,7 @@ class Failure(JobTest):
             with self.subTest(number=number):
                 lost, job = self.hangs(0, "--at-step", "5", "--rank", "1", *ignored)
                 self.assertEqual({("stalled", 1, number)}, lost)
-                self.assertIn("did not come back from its program", job.output())
+                self.assertIn("hung for too long and was killed", job.output())
                 self.assertEqual([0], [e["lost_steps"] for e in job.events("recovered")])
 
     def test_a_program_that_always_hangs_fails(self):

@@ -115,6 +115,35 @@ class Doubles(NcclTest):
         job.finishes()
         self.assertEqual(job.events("rank_exited"), [])
 
+    def test_a_communicator_hangs_with_nobody_lost(self):
+        """Nothing fails and nothing moves: with --stall-timeout the same ranks meet again."""
+        once = self.path("once")
+        self.doubles(NCCL_DOUBLE_HANG_ONCE=once)
+        job = self.run_nccl(3, *sumcheck(200, "--verify-state", pace_us=5000),
+                            options=("--stall-timeout", "1s"))
+        pids = {r: v["pid"] for r, v in ranks_of(job.wait_whole(3, 5)).items()}
+        with open(once, "w", encoding="utf-8"):
+            pass
+        job.wait_event("recovered")
+        status = job.wait_whole(3)
+        self.assertEqual({r: v["pid"] for r, v in ranks_of(status).items()}, pids)
+        job.finishes()
+        self.assertEqual(job.events("rank_exited"), [])
+        self.assertIn("no program kept it waiting", job.output())
+
+    def test_a_dead_gpu_ends_the_job(self):
+        """Its operations do not end when they are stopped, so no meeting helps; nobody waits on."""
+        once = self.path("once")
+        self.doubles(NCCL_DOUBLE_DEAD_ONCE=once)
+        job = self.run_nccl(3, *sumcheck(200, "--verify-state", pace_us=5000),
+                            options=("--stall-timeout", "1s"))
+        job.wait_whole(3, 5)
+        with open(once, "w", encoding="utf-8"):
+            pass
+        job.finishes(69)
+        self.assertRegex(job.output(), "communicators failed again and again with nobody lost: "
+                                       ".*no program kept it waiting")
+
     def test_communicators_that_always_fail_end_the_job(self):
         self.doubles(NCCL_DOUBLE_OP="fail")
         job = self.run_nccl(2, *sumcheck(10))

@@ -121,6 +121,8 @@ static void body_small(struct core_event *event, const uint8_t *in)
         event->launch_failed.final = in[5] & 1;
     } else if (event->kind == CORE_EV_SCALE)
         event->scale.workers = in[4] % 32;
+    else if (event->kind == CORE_EV_COMM_FAILED)
+        event->comm_failed.stalled = in[4] & 1;
     else {
         event->carrier.job = in[4] % 32;
         event->carrier.place = in[5] % 4;

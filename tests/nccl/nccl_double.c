@@ -9,6 +9,8 @@
  *   NCCL_DOUBLE_SHRINK=fail|late|hang    (late: asked later, it failed; hang: in progress for ever)
  *   NCCL_DOUBLE_OP=fail       an operation's error comes asynchronously
  *   NCCL_DOUBLE_OP_ONCE=FILE  the same, for who removes that file
+ *   NCCL_DOUBLE_HANG_ONCE=FILE  for who removes that file no operation moves on, and so for nobody
+ *   NCCL_DOUBLE_DEAD_ONCE=FILE  the same, and it does not end when it is stopped: a dead GPU
  *
  * A use after ncclCommAbort ends the process. */
 #include "tests/nccl/cuda_double.h"
@@ -60,7 +62,7 @@ struct ncclComm {
     struct meeting *meeting;
     int rank, size;
     uint64_t posted;
-    _Atomic int stopped;
+    _Atomic int stopped, hangs, dead;
     ncclResult_t error;
     int polls; /* left before a revoke or a shrink is complete; < 0: for ever */
     ncclComm_t young, *place;
@@ -105,11 +107,22 @@ static int told(const char *name, const char *value)
     return is != NULL && strcmp(is, value) == 0;
 }
 
+static int removed(const char *name)
+{
+    const char *once = getenv(name);
+
+    return once != NULL && unlink(once) == 0;
+}
+
 static int op_fails(void)
 {
-    const char *once = getenv("NCCL_DOUBLE_OP_ONCE");
+    return told("NCCL_DOUBLE_OP", "fail") || removed("NCCL_DOUBLE_OP_ONCE");
+}
 
-    return told("NCCL_DOUBLE_OP", "fail") || (once != NULL && unlink(once) == 0);
+static void may_hang(ncclComm_t comm)
+{
+    comm->hangs |= removed("NCCL_DOUBLE_HANG_ONCE");
+    comm->dead |= removed("NCCL_DOUBLE_DEAD_ONCE");
 }
 
 static void check(ncclComm_t comm)
@@ -331,11 +344,15 @@ static bool work_poll(void *context)
     struct work *work = context;
     struct member *self = &work->comm->meeting->member[work->comm->rank];
 
+    if (work->comm->dead)
+        return false;
     if (atomic_load(&work->comm->stopped)) {
         memset(work->recv, 0xab,
                work->is_gather ? work->bytes * (size_t)work->comm->size : work->bytes);
         return true;
     }
+    if (work->comm->hangs)
+        return false;
     if (!work->written) {
         if (work->number >= SLOTS && !all_reached(work, 1, work->number - SLOTS + 1))
             return false;
@@ -370,6 +387,7 @@ static ncclResult_t post(ncclComm_t comm, int is_gather, const void *send, void 
                           .recv = recv,
                           .count = count,
                           .bytes = count * size};
+    may_hang(comm);
     cuda_double_enqueue(stream, work_poll, work);
     if (op_fails())
         comm->error = ncclRemoteError;
@@ -440,6 +458,8 @@ static bool group_poll(void *context)
     bool stopped = atomic_load(&work->comm->stopped) != 0;
     bool all = true;
 
+    if (work->comm->dead || (work->comm->hangs && !stopped))
+        return false;
     for (int p = 0; p < work->count; p++) {
         struct piece *piece = &work->piece[p];
 
@@ -498,6 +518,7 @@ ncclResult_t ncclGroupEnd(void)
     if (work == NULL)
         abort();
     *work = group;
+    may_hang(group.comm);
     if (op_fails())
         group.comm->error = ncclRemoteError;
     group.comm->polls = 2;

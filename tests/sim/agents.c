@@ -92,8 +92,13 @@ void agent_hello(struct sim *sim, uint32_t w)
 
 void agent_says_comm(struct sim *sim, uint32_t w)
 {
-    if (sim->worker[w].alive && sim->worker[w].plan)
-        letter_send(sim, w, letter_new(sim, w, CORE_EV_COMM_FAILED));
+    struct letter *letter;
+
+    if (!sim->worker[w].alive || !sim->worker[w].plan)
+        return;
+    letter = letter_new(sim, w, CORE_EV_COMM_FAILED);
+    letter->flag = !sim->o.gpus || sim_chance(sim, 0.5);
+    letter_send(sim, w, letter);
 }
 
 void agent_drain(struct sim *sim, uint32_t w, uint64_t within)

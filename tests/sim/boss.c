@@ -221,6 +221,9 @@ static void event_fill(const struct sim *sim, const struct letter *letter, struc
     case CORE_EV_LAUNCH_FAILED:
         event->launch_failed.ticket = letter->ticket;
         break;
+    case CORE_EV_COMM_FAILED:
+        event->comm_failed.stalled = letter->flag;
+        break;
     case CORE_EV_DRAIN:
         event->drain.within = letter->a;
         break;

@@ -168,7 +168,7 @@ static void fault(struct sim *sim)
         host_die(sim, sim->worker[w].group);
     else if (index == 3)
         sim->worker[w].stalled = sim->now + 50 * RK_MS + sim_below(sim, 2 * RK_S);
-    else if (index == 4 && sim->o.gpus)
+    else if (index == 4 && (sim->o.gpus || sim_chance(sim, 0.2)))
         agent_says_comm(sim, w);
     else if (index == 4)
         crews_fault(sim, w);

@@ -168,6 +168,28 @@ static void play(struct player *player)
     }
 }
 
+/* Waits for its sum, one step after the other for as long as `steps` says, and hears nothing. */
+static void wait_deaf(struct player *player, uint32_t steps)
+{
+    rk_word word;
+
+    say(player, LOCAL_ENTER, 0, -1);
+    while ((word = atomic_load(&player->block->freeze_word)) == 0)
+        usleep(1000);
+    stand_still(player, word);
+    while (atomic_load(&player->block->go_word) != word)
+        usleep(1000);
+    atomic_store(&player->seat->has_state, 1);
+    for (uint32_t step = 0; step < steps; step++) {
+        atomic_store(&player->seat->waits, 2 * step * ARENA_WAITS + ARENA_WAIT_NONE);
+        usleep(100000);
+        atomic_store(&player->seat->waits, (2 * step + 1) * ARENA_WAITS + ARENA_WAIT_SUM);
+        usleep(100000);
+    }
+    for (;;)
+        pause();
+}
+
 /* Attaches as a carrier and acknowledges each freeze until its agent is gone. */
 static void carry(struct player *player)
 {
@@ -234,6 +256,8 @@ int rank_main(const char *mode)
     join(&player);
     printf("rank %d joined\n", (int)getpid());
     fflush(stdout);
+    if (strcmp(mode, "deaf") == 0)
+        wait_deaf(&player, 10);
     play(&player);
     return 0;
 }

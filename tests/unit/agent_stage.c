@@ -388,6 +388,7 @@ const Rk__Hello *stage_hello(struct stage *stage, uint32_t index, uint64_t silen
     welcome.heartbeat_ns = 20 * RK_MS;
     welcome.silence_ns = silence_ns;
     welcome.orphan_ns = 60 * RK_S;
+    welcome.stall_ns = stage->stall_ns;
     stage_say(stage, index, RK__ENVELOPE__BODY_WELCOME, &welcome);
     return got->hello;
 }

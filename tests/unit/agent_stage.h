@@ -28,6 +28,7 @@ struct stage {
     struct secret secret;
     void *context, *router;
     uint32_t epoch;
+    uint64_t stall_ns; /* of the next welcome */
     struct stage_worker worker[STAGE_WORKERS];
     Rk__Envelope *last; /* what stage_expect returned; freed by the next call */
 };

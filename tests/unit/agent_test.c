@@ -222,6 +222,39 @@ static void a_stopped_rank_is_noticed_and_killed(void **state)
     end(stage, 0);
 }
 
+/* A sum that does not come is told again and again, as the fault may be anybody's; who does not
+ * stand still then is ended.  Steps that are made, be they slow, are neither. */
+static void a_sum_that_does_not_come_is_told(void **state)
+{
+    struct stage *stage = *state;
+    const char *program[4];
+    uint64_t begun;
+
+    stage->stall_ns = 400 * RK_MS;
+    stage_rank_program("deaf", program);
+    stage_start(stage, 0, "0", 1, program);
+    stage_hello(stage, 0, SILENCE);
+    stage_start_ranks(stage, 0, 1, 0, 1);
+    stage_expect_ranks(stage, 0, RK__RANK_STATE__RANK_READY);
+    stage_freeze(stage, 0, rk_word_make(1, 1), 0);
+    stage_expect(stage, 0, RK__ENVELOPE__BODY_FREEZE_ACK);
+    begun = rk_clock_now();
+    stage_go(stage, 0, rk_word_make(1, 1), 1, 0, ARENA_NO_STEP);
+    for (int i = 0; i < 2; i++) {
+        const Rk__CommFailed *failed =
+            stage_expect(stage, 0, RK__ENVELOPE__BODY_COMM_FAILED)->comm_failed;
+        assert_true(failed->stalled);
+        assert_int_equal(failed->word, rk_word_make(1, 1));
+    }
+    assert_true(rk_clock_now() - begun >= 1900 * RK_MS + 4 * stage->stall_ns);
+    stage_freeze(stage, 0, rk_word_make(1, 2), 0);
+    const Rk__RankExited *exited =
+        stage_expect(stage, 0, RK__ENVELOPE__BODY_RANK_EXITED)->rank_exited;
+    assert_true(exited->stalled);
+    assert_int_equal(exited->signal, SIGABRT);
+    end(stage, 0);
+}
+
 static void a_snapshot_becomes_a_checkpoint_and_comes_back(void **state)
 {
     struct stage *stage = *state;
@@ -579,6 +612,7 @@ int main(int argc, char **argv)
         TEST(a_rank_lost_while_freezing_does_not_hold_the_ack),
         TEST(a_go_without_its_freeze_is_refused),
         TEST(a_stopped_rank_is_noticed_and_killed),
+        TEST(a_sum_that_does_not_come_is_told),
         TEST(a_snapshot_becomes_a_checkpoint_and_comes_back),
         TEST(workers_of_a_group_share_an_arena_and_fence_each_other),
         TEST(a_fence_waits_where_descriptors_ran_out),

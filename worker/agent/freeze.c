@@ -59,6 +59,7 @@ static void tell_ranks(struct agent *agent)
     fence_sweep(agent);
     atomic_store_explicit(&block_of(agent)->freeze_word, freeze->word, memory_order_release);
     freeze->stored = true;
+    ranks_wait_anew(agent);
     carrier_expect(agent);
     arena_ring(&agent->arena);
 }
@@ -171,6 +172,7 @@ int freeze_go(struct agent *agent, const struct arena_plan *plan, const uint64_t
         agent->plan_member = agent->plan_member || workers[m] == agent->worker.value;
     arena_go(&agent->arena, (uint32_t)agent->block, &found);
     mark_members(agent);
+    ranks_wait_anew(agent);
     rk_info("gen %llu in force: world %u, from step %llu",
             (unsigned long long)rk_word_generation(found.word), found.world,
             (unsigned long long)found.deal_step);

@@ -125,7 +125,7 @@ static void reset(struct rank *rank)
     rank->child_gone = rank->attached_gone = false;
     rank->joined = rank->entered = rank->member = rank->left = false;
     rank->killed_stopped = rank->killed_stalled = rank->out_of_memory = false;
-    rank->busy_ns = 0;
+    rank->lasts_ns = 0;
     rank->stopped_at = rank->fading_at = rank->dying_at = rank->kill_at = 0;
     rank->seat = -1;
 }
@@ -340,42 +340,69 @@ static void look_for_stop(struct agent *agent, struct rank *rank)
 
 /* SIGABRT first, so that whoever wants to know where it was gets a traceback or a core; in a second
  * it is killed.  It is lost since its program was last seen to come back. */
-static void end_stalled(struct agent *agent, struct rank *rank, char state)
+static void end_stalled(struct agent *agent, struct rank *rank, const char *what)
 {
-    rk_warn("rank %u: its program has had control for %.1f s (process %d, state %c) and is ended",
-            rank->name, (double)rank->busy_ns / (double)RK_S, (int)rank->attached_pid, state);
+    struct process_facts facts;
+
+    if (!process_read(rank->attached_pid, &facts))
+        return;
+    if (facts.state == 't') { /* somebody traces it */
+        rank->lasts_ns = 0;
+        return;
+    }
+    rk_warn("rank %u: %s for %.1f s (process %d, state %c); it is ended", rank->name, what,
+            (double)rank->lasts_ns / (double)RK_S, (int)rank->attached_pid, facts.state);
     rank->killed_stalled = true;
-    rank->dying_at = agent->now - rank->busy_ns;
+    rank->dying_at = agent->now - rank->lasts_ns;
     rank->kill_at = agent->now + RK_S;
     kill(rank->attached_pid, SIGABRT);
 }
 
-/* A program that has control and never comes back holds all others up.  Time counts in which we
- * were awake ourselves and nobody traced the process. */
+/* Each program came back in time, here and elsewhere, else its rank would be ended: what stands
+ * still is what carries the sum. */
+static void tell_stalled(struct agent *agent, struct rank *rank)
+{
+    char why[96];
+
+    snprintf(why, sizeof why, "it has not come for %.1f s, and no program kept it waiting so long",
+             (double)rank->lasts_ns / (double)RK_S);
+    rank->lasts_ns = 0;
+    say_comm_failed(agent, agent->plan.word, rank->name, true, why);
+}
+
+/* A program that has control and never comes back holds all others up, and so does a rank that does
+ * not stand still for a freeze, and a sum that never comes.  Time counts in which we were awake. */
 static void look_for_stall(struct agent *agent, struct rank *rank)
 {
     const struct arena_seat *seat = rank_seat(agent, rank);
     uint64_t since = agent->now - agent->looked_at;
     uint64_t most = 2 * agent->heartbeat_ns + RK_S; /* between two looks */
-    struct process_facts facts;
     uint32_t waits;
 
     if (seat == NULL || !rank->member || rank->left || rank->dying_at != 0)
         return;
     waits = atomic_load_explicit(&seat->waits, memory_order_relaxed);
-    if (waits != rank->waits || waits % 2 != 0) {
+    if (waits != rank->waits) {
         rank->waits = waits;
-        rank->busy_ns = 0;
+        rank->lasts_ns = 0;
         return;
     }
-    rank->busy_ns += since < most ? since : most;
-    if (agent->stall_ns == 0 || rank->busy_ns < agent->stall_ns ||
-        !process_read(rank->attached_pid, &facts))
+    rank->lasts_ns += since < most ? since : most;
+    if (agent->stall_ns == 0 || rank->lasts_ns < agent->stall_ns)
         return;
-    if (facts.state == 't')
-        rank->busy_ns = 0;
-    else
-        end_stalled(agent, rank, facts.state);
+    if (waits % ARENA_WAITS == ARENA_WAIT_NONE)
+        end_stalled(agent, rank, "its program has had control");
+    else if (!freeze_knows(agent, rank))
+        end_stalled(agent, rank, "it has not stood still, as it was asked to,");
+    else if (waits % ARENA_WAITS == ARENA_WAIT_SUM && rank->lasts_ns >= 2 * agent->stall_ns)
+        tell_stalled(agent, rank);
+}
+
+void ranks_wait_anew(struct agent *agent)
+{
+    for (uint32_t i = 0; i < agent->options->slots; i++)
+        if (agent->rank[i].waits % ARENA_WAITS != ARENA_WAIT_NONE)
+            agent->rank[i].lasts_ns = 0;
 }
 
 void ranks_look(struct agent *agent)

@@ -102,7 +102,7 @@ static void fill_status(const struct agent *agent, const struct rank *rank)
     }
     if (seat != NULL && rank->joined) {
         status->comm_word = atomic_load(&seat->comm_word);
-        status->busy_ns = rank->busy_ns;
+        status->busy_ns = rank->waits % ARENA_WAITS == ARENA_WAIT_NONE ? rank->lasts_ns : 0;
         status->n_numbers = fill_numbers(seat, rank->slot);
         status->numbers = room.numbers[rank->slot];
     }
@@ -401,12 +401,14 @@ void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size)
     say(agent, RK__ENVELOPE__BODY_COMM_ID, &message);
 }
 
-void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, const char *why)
+void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, bool stalled,
+                     const char *why)
 {
     Rk__CommFailed failed = RK__COMM_FAILED__INIT;
 
     failed.word = word;
     failed.rank = rank;
+    failed.stalled = stalled;
     failed.why = (char *)(uintptr_t)why;
     say(agent, RK__ENVELOPE__BODY_COMM_FAILED, &failed);
 }

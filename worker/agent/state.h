@@ -81,12 +81,12 @@ struct rank {
     bool joined, entered, member, left, done;
     bool wait_said;      /* that there is no seat for it now */
     bool killed_stopped; /* we killed it because it stood still */
-    bool killed_stalled; /* ... because its program kept control for too long */
+    bool killed_stalled; /* ... because it hung */
     bool out_of_memory;  /* the kernel killed it for that */
     uint64_t position;   /* when it left */
     uint64_t stopped_at; /* when we first saw it stopped, 0: it is not */
     uint32_t waits;      /* of its seat, when we last looked */
-    uint64_t busy_ns;    /* that we have seen its program in control since then */
+    uint64_t lasts_ns;   /* what that says has lasted, while we were awake */
     uint64_t fading_at;  /* when its process was seen to begin to end, 0: it has not */
     uint64_t dying_at;   /* first sign of its death, 0: it lives */
     uint64_t kill_at;    /* then what is left of it is killed, 0: no such time */
@@ -340,7 +340,8 @@ int say_rsh_request(struct agent *agent, uint64_t request, const char *host, con
                     uint32_t job);
 void say_rsh_started(struct agent *agent, uint64_t request, uint64_t to, int code, const char *why);
 void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size);
-void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, const char *why);
+void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, bool stalled,
+                     const char *why);
 void say_leaving(struct agent *agent);
 void say_goodbye(struct agent *agent, const char *why);
 
@@ -394,9 +395,9 @@ bool carrier_acked(const struct agent *agent, rk_word word);
 void carrier_expect(struct agent *agent);
 /* It has not: one in a loop inside MPI hears nothing.  Kills it; others take over. */
 void carrier_give_up(struct agent *agent);
-/* Whether `pid` runs below an mpirun or orted of ours. */
 /* At a heartbeat: carriers that are stopped, those that stand by too. */
 void carriers_look(struct agent *agent);
+/* Whether `pid` runs below an mpirun or orted of ours. */
 bool carriers_own(const struct agent *agent, pid_t pid);
 
 /* children.c */
@@ -407,9 +408,9 @@ bool children_alive(const struct agent *agent);
 void children_kill(struct agent *agent);
 /* Does what was put off when children ended. */
 void children_tidy(struct agent *agent);
-/* Starts watching a child that was spawned. */
 /* At a heartbeat: writers and loaders that are stopped. */
 void children_look(struct agent *agent);
+/* Starts watching a child that was spawned. */
 int child_watch(struct child *child, pid_t pid, int pidfd);
 void child_free(struct child *child);
 /* Removes a folder of ours with all that is in it. */
