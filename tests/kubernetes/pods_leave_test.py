@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Pods that say before they end, pods that stand by, pods on their way while nobody coordinates."""
 import os
+import re
 import sys
 import unittest
 
@@ -11,6 +12,10 @@ class Leaving(PodsCase):
     """Whoever is told in time loses nothing, and nothing is asked for twice."""
 
     more = ", terminationGracePeriodSeconds: 600"
+
+    def record_of(self, launcher):
+        """Where the record of a coordinator's pod is, seen from here."""
+        return f"/proc/{self.processes(launcher)[0]}/root/reknit-run/state/record"
 
     def handed_over(self, name, pods):
         """These pods have left in order: no loss is told, no step lost."""
@@ -75,6 +80,26 @@ class Leaving(PodsCase):
         self.seen("sees", f"node {lost} is gone")
         self.assertEqual("Complete", self.ended("sees"))
         self.assertEqual(self.digest_of_laptop(300, 2), self.digest())
+
+    def test_a_record_that_a_power_failure_undid(self):
+        """The file of the coordinator's pod is not forced to its disk: an older one, or a damaged
+        one, gives way to the copy in the cluster."""
+        self.start("power", self.chargpt(400, pace=20), 2, kinds=("Job", "Service", "ConfigMap"))
+        self.seen("power", "generation 1: 2 ranks")
+        pod = self.launcher("power")["metadata"]
+        old = self.kept("power", "record", "\ngeneration 1\n")
+        self.delete("pods", "power-worker-1", gracePeriodSeconds=0)
+        self.seen("power", "joined on power-worker-1-1(?s:.*)generation \d+: 2 ranks")
+        for left in (old, old[:40]):
+            newest = self.kept("power", "record", "\ngeneration [3-9]\n")
+            with open(self.record_of(pod["name"]), "w", encoding="utf-8") as out:
+                out.write(left)
+            epoch = int(re.search("\nepoch (\d+)\n", newest)[1])
+            self.kill_process(pod["name"], "pods")
+            self.seen("power", f"epoch {epoch // 16 * 16 + 17}, goes on")
+        self.assertEqual(pod["uid"], self.launcher("power")["metadata"]["uid"])
+        self.assertEqual("Complete", self.ended("power"))
+        self.assertEqual(self.digest_of_laptop(400, 2), self.digest())
 
     def test_a_pod_that_pends_is_not_asked_for_again(self):
         """Its coordinator is killed, then the coordinator's pod deleted, while it is on its way."""
