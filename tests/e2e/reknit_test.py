@@ -331,16 +331,20 @@ class JobTest(unittest.TestCase):
         Never so many that nobody who has the state is left: a rank that only just started is no
         such one, and without them the steps since the last snapshot are rightly lost."""
         job = self.job("--workers", "4", "--max-restarts", str(kills * 4), *command)
-        done = 0
-        while done < kills and job.process.poll() is None:
-            status = job.status()
+
+        def victims():
+            status = job.status() if job.process.poll() is None else None
             living = [r for r in ranks_of(status).values() if is_running(r)] if status else []
-            if sum(r["step"] > 0 for r in living) >= 3:
-                victim = draw.choice(living)
-                kill(victim["agent" if draw.random() < 0.15 else "pid"])
-                done += 1
+            return living if sum(r["step"] > 0 for r in living) >= 3 else None
+
+        for done in range(kills):
+            living = wait_for(lambda: victims() or job.process.poll() is not None,
+                              "three ranks that have the state", pause=pause / 4)
+            self.assertIsNone(job.process.poll(),
+                              f"the job ended after {done} of {kills} kills\n{job.output()}")
+            victim = draw.choice(living)
+            kill(victim["agent" if draw.random() < 0.15 else "pid"])
             time.sleep(draw.uniform(0, pause))
-        self.assertEqual(done, kills, f"the job ended before {kills} kills\n{job.output()}")
         job.wait_whole(4, job.wait_step(0)["step"] + 2)
         kill(job.process.pid, number=signal.SIGTERM)
         job.finishes(143)
