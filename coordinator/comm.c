@@ -118,9 +118,9 @@ void comms_failed(struct coordinator *c, uint64_t worker, const Rk__CommFailed *
     struct core_event event = {
         .kind = CORE_EV_COMM_FAILED, .now = c->now, .worker = {worker}, .word = failed->word};
 
-    event.comm_failed.stalled = failed->stalled;
+    event.comm_failed.waited = failed->waited_ns;
     rk_warn("gen %llu: %s of rank %u: %s", (unsigned long long)rk_word_generation(failed->word),
-            failed->stalled ? "the sum" : "the communicator", failed->rank, failed->why);
+            failed->waited_ns ? "the sum" : "the communicator", failed->rank, failed->why);
     snprintf(c->comms.why, sizeof c->comms.why, "%s", failed->why);
     coordinator_feed(c, &event);
 }

@@ -46,6 +46,11 @@ const char *launch_rule_name(enum launch_state state, enum launch_event event)
     return rules[state][event].name;
 }
 
+static struct launch *serving(struct core *core)
+{
+    return &core->launch[core->serves];
+}
+
 /* Every assignment of a launch's state. */
 static bool launch_move(struct core *core, struct launch *launch, enum launch_event event)
 {
@@ -56,14 +61,11 @@ static bool launch_move(struct core *core, struct launch *launch, enum launch_ev
         return false;
     }
     launch->state = rule->next;
+    if (launch->state == LAUNCH_UP && launch == serving(core))
+        core->settled = core->time;
     if (launch->state == LAUNCH_NONE || launch->state == LAUNCH_BROKEN)
         launch->alive = 0;
     return true;
-}
-
-static struct launch *serving(struct core *core)
-{
-    return &core->launch[core->serves];
 }
 
 static struct launch *standby(struct core *core)

@@ -131,7 +131,7 @@ enum core_event_kind {
     CORE_EV_CARRIER_UP,
     CORE_EV_CARRIER_LOST,
     CORE_EV_COMM_FAILED,   /* a rank's communicator of `word` failed, and nobody is lost; or,
-                              `stalled`, no sum comes */
+                              with `waited`, no sum comes */
     CORE_EV_LAUNCH_FAILED, /* a ticket came to nothing; final: do not try again */
     CORE_EV_LAUNCHED,      /* to a core that has a record, once: tickets of earlier lives that are
                               still to come; nothing is launched before it */
@@ -217,7 +217,7 @@ struct core_event {
             uint32_t place, hosts; /* UP: as in core_carrier */
         } carrier;
         struct {
-            bool stalled; /* it waits for longer than any program keeps control */
+            uint64_t waited; /* for longer than any program keeps control, ns; 0: it failed */
         } comm_failed;
         struct {
             uint32_t ticket;

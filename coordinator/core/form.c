@@ -365,6 +365,7 @@ enum core_job_state form_go(struct core *core)
     carriers_say(core, carriers);
     members_go(core);
     core_emit(core, CORE_DO_GO);
+    core->settled = core->time;
     form_note(core);
     losses_go(core, in_place, lost);
     core->load = (struct load){.worker = NONE, .host = NONE};

@@ -597,9 +597,12 @@ static void on_carrier(struct core *core, uint32_t index, const struct core_even
     carriers_event(core, index, event);
 }
 
-/* A member that is still given its state keeps all others waiting, and may do so. */
-static bool any_without_state(const struct core *core)
+/* A member that is still given its state keeps all others waiting, and may do so, and so may
+ * carriers that are still to come: from when all is there the wait counts. */
+static bool may_wait(const struct core *core, uint64_t waited)
 {
+    if (core->time < core->settled + waited)
+        return true;
     for (uint32_t m = 0; m < core->member_count; m++)
         if (!core->worker[core->member[m].worker].rank[core->member[m].slot].has_state)
             return true;
@@ -610,11 +613,11 @@ static void on_comm(struct core *core, uint32_t index, const struct core_event *
 {
     alive(core, index);
     if (event->word != core->plan.word || core->state != CORE_JOB_RUNNING || core->broken ||
-        core->ending || (event->comm_failed.stalled && any_without_state(core))) {
+        core->ending || (event->comm_failed.waited && may_wait(core, event->comm_failed.waited))) {
         core_refuse_event(core);
         return;
     }
-    if (event->comm_failed.stalled && carriers_stuck(core))
+    if (event->comm_failed.waited && carriers_stuck(core))
         return;
     budget_comm_failed(core);
     core->broken = true;

@@ -395,6 +395,8 @@ static void status_position(struct core *core, struct rank *rank,
     if (rank->state != CORE_RANK_READY && rank->state != CORE_RANK_MEMBER &&
         rank->state != CORE_RANK_LEFT && rank->state != CORE_RANK_DONE)
         return;
+    if (!rank->has_state)
+        core->settled = core->time;
     rank->has_state = true;
     rank->position = status->position;
     budget_heard(core, rank->position);

@@ -373,6 +373,7 @@ struct core {
     uint32_t carrier_job;               /* the newest number given */
     uint32_t carrier_tries;             /* launches that were to serve since the last step */
     uint32_t comm_failures;             /* of communicators since the last step */
+    uint64_t settled;                   /* since then all of the plan is there that a sum needs */
     uint64_t carrier_again;             /* no generation for the sake of new carriers before */
     uint32_t standby_tries;             /* launches in a row that did not stand by for long */
     uint64_t standby_again;             /* none before */

@@ -122,7 +122,7 @@ static void body_small(struct core_event *event, const uint8_t *in)
     } else if (event->kind == CORE_EV_SCALE)
         event->scale.workers = in[4] % 32;
     else if (event->kind == CORE_EV_COMM_FAILED)
-        event->comm_failed.stalled = in[4] & 1;
+        event->comm_failed.waited = in[4] * RK_MS;
     else {
         event->carrier.job = in[4] % 32;
         event->carrier.place = in[5] % 4;

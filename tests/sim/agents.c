@@ -97,7 +97,7 @@ void agent_says_comm(struct sim *sim, uint32_t w)
     if (!sim->worker[w].alive || !sim->worker[w].plan)
         return;
     letter = letter_new(sim, w, CORE_EV_COMM_FAILED);
-    letter->flag = !sim->o.gpus || sim_chance(sim, 0.5);
+    letter->a = !sim->o.gpus || sim_chance(sim, 0.5) ? 1 + sim_below(sim, RK_S) : 0;
     letter_send(sim, w, letter);
 }
 

@@ -222,7 +222,7 @@ static void event_fill(const struct sim *sim, const struct letter *letter, struc
         event->launch_failed.ticket = letter->ticket;
         break;
     case CORE_EV_COMM_FAILED:
-        event->comm_failed.stalled = letter->flag;
+        event->comm_failed.waited = letter->a;
         break;
     case CORE_EV_DRAIN:
         event->drain.within = letter->a;

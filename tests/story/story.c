@@ -540,7 +540,7 @@ static void on_small(struct actor *actor, const struct words *words, struct core
         event->shard_written.code = -(int32_t)number(words, "error", 0);
     } else if (strcmp(verb, "comm_failed") == 0) {
         event->kind = CORE_EV_COMM_FAILED;
-        event->comm_failed.stalled = flag(words, "stalled");
+        event->comm_failed.waited = number(words, "after", 0) * RK_MS;
     } else if (strcmp(verb, "drain") == 0) {
         event->kind = CORE_EV_DRAIN;
         event->drain.within = number(words, "in", 0) * RK_MS;

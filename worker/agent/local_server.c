@@ -201,7 +201,7 @@ static void from_rank(struct agent *agent, struct peer *peer, const struct local
             say_comm_id(agent, message->a, message->text, message->text_size);
         break;
     case LOCAL_COMM_FAILED:
-        say_comm_failed(agent, message->a, rank->name, false, message->text);
+        say_comm_failed(agent, message->a, rank->name, 0, message->text);
         break;
     case LOCAL_LEFT:
         rank_left(agent, rank, message->a);

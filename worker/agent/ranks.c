@@ -366,8 +366,8 @@ static void tell_stalled(struct agent *agent, struct rank *rank)
 
     snprintf(why, sizeof why, "it has not come for %.1f s, and no program kept it waiting so long",
              (double)rank->lasts_ns / (double)RK_S);
+    say_comm_failed(agent, agent->plan.word, rank->name, rank->lasts_ns, why);
     rank->lasts_ns = 0;
-    say_comm_failed(agent, agent->plan.word, rank->name, true, why);
 }
 
 /* A program that has control and never comes back holds all others up, and so does a rank that does

@@ -401,14 +401,14 @@ void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size)
     say(agent, RK__ENVELOPE__BODY_COMM_ID, &message);
 }
 
-void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, bool stalled,
+void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, uint64_t waited,
                      const char *why)
 {
     Rk__CommFailed failed = RK__COMM_FAILED__INIT;
 
     failed.word = word;
     failed.rank = rank;
-    failed.stalled = stalled;
+    failed.waited_ns = waited;
     failed.why = (char *)(uintptr_t)why;
     say(agent, RK__ENVELOPE__BODY_COMM_FAILED, &failed);
 }

@@ -340,7 +340,7 @@ int say_rsh_request(struct agent *agent, uint64_t request, const char *host, con
                     uint32_t job);
 void say_rsh_started(struct agent *agent, uint64_t request, uint64_t to, int code, const char *why);
 void say_comm_id(struct agent *agent, rk_word word, const char *id, size_t size);
-void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, bool stalled,
+void say_comm_failed(struct agent *agent, rk_word word, uint32_t rank, uint64_t waited,
                      const char *why);
 void say_leaving(struct agent *agent);
 void say_goodbye(struct agent *agent, const char *why);

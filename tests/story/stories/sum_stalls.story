@@ -1,5 +1,5 @@
-# No sum comes, and no program keeps it waiting: carriers that are all there count as lost, and those
-# that are still to come are waited for.
+# No sum comes, and no program keeps it waiting: carriers that have been there all the time count as
+# lost; those that are still to come, or only just came, are waited for.
 job launch workers 2 standby
   note job_started
   record
@@ -22,18 +22,25 @@ ack w1 w2
   go 1.1 step 0 world 2 hosts 2 lineage 1.1 fresh restart carriers 1
   note generation_started workers 2 world 2
 carrier_up w1 runs job 1
-comm_failed w2 stalled
+beat w1 w2 at 0
++900 beat w1 w2
++900 beat w1 w2
++900 beat w1 w2
+comm_failed w2 after 2000
 carrier_up w2 job 1
++100 comm_failed w1 after 2000
 step w1 w2 to 1
   record
   carriers 1 standby 2 by w2
-beat w1 w2 at 1
 carrier_up w1 job 2 standby
 carrier_up w2 job 2 standby runs
-comm_failed w2 stalled
++900 beat w1 w2 at 1
++900 beat w1 w2
++900 beat w1 w2
+comm_failed w2 after 2000
   carriers 0 standby 2
   freeze 1.2
-comm_failed w1 stalled
+comm_failed w1 after 2000
 ack w1 w2 at 4
   carriers 2
   go 1.2 step 4 world 2 hosts 2 lineage 1.1 state h1 carriers 2

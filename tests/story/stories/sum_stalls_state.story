@@ -36,12 +36,19 @@ ack w1
   go 1.3 step 1 world 2 hosts 1 lineage 1.1 state h1
   note generation_started workers 2 world 2
   record
-comm_failed w2 stalled
++900 beat w2
++900 beat w1 w2
++900 beat w1 w2
+comm_failed w2 after 2000
 beat w1 at 1
-comm_failed w2 stalled
++900 beat w1 w2
+comm_failed w2 after 2000
++900 beat w1 w2
++900 beat w1 w2
+comm_failed w2 after 2000
   freeze 1.4
   record
-comm_failed w1 stalled
+comm_failed w1 after 2000
 ack w1 w2 at 1
   go 1.4 step 1 world 2 hosts 1 lineage 1.1 state h1
   note generation_started workers 2 world 2
