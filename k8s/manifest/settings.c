@@ -288,7 +288,8 @@ static const struct setting settings_table[] = {
      take_duration, AT(gather_ns), 0, DAY, NULL},
     {"stall-timeout", "time, at most 24h", "`0s`",
      "A rank whose program keeps control for so long, without a call of the library that waits for "
-     "the others, is killed and replaced; `0s`: never.",
+     "the others, is killed and replaced; where no sum comes for twice as long, with nobody lost, "
+     "carriers or communicators are made anew; `0s`: never.",
      take_duration, AT(stall_ns), 0, DAY, NULL},
     {"image", "image", "that of this version", "The image that brings the agent into the pods.",
      take_image, AT(image), 0, 0, NULL},
