@@ -102,44 +102,35 @@ class Doubles(NcclTest):
         seen = re.findall(r"sumcheck: ok rank=\d+ .* seen=([0-9a-f]{16})", job.output())
         self.assertEqual((len(seen), len(set(seen))), (3, 1), job.output())
 
-    def test_a_communicator_fails_with_nobody_lost(self):
+    def struck(self, fault, *options):
+        """A job of three ranks, one of which the double has just done `fault` to."""
         once = self.path("once")
-        self.doubles(NCCL_DOUBLE_OP_ONCE=once)
-        job = self.run_nccl(3, *sumcheck(200, "--verify-state", pace_us=5000))
+        self.doubles(**{fault: once})
+        job = self.run_nccl(3, *sumcheck(200, "--verify-state", pace_us=5000), options=options)
         pids = {r: v["pid"] for r, v in ranks_of(job.wait_whole(3, 5)).items()}
         with open(once, "w", encoding="utf-8"):
             pass
+        return job, pids
+
+    def same_ranks_meet_again(self, job, pids):
         job.wait_event("recovered")
         status = job.wait_whole(3)
         self.assertEqual({r: v["pid"] for r, v in ranks_of(status).items()}, pids)
         job.finishes()
         self.assertEqual(job.events("rank_exited"), [])
 
+    def test_a_communicator_fails_with_nobody_lost(self):
+        self.same_ranks_meet_again(*self.struck("NCCL_DOUBLE_OP_ONCE"))
+
     def test_a_communicator_hangs_with_nobody_lost(self):
         """Nothing fails and nothing moves: with --stall-timeout the same ranks meet again."""
-        once = self.path("once")
-        self.doubles(NCCL_DOUBLE_HANG_ONCE=once)
-        job = self.run_nccl(3, *sumcheck(200, "--verify-state", pace_us=5000),
-                            options=("--stall-timeout", "1s"))
-        pids = {r: v["pid"] for r, v in ranks_of(job.wait_whole(3, 5)).items()}
-        with open(once, "w", encoding="utf-8"):
-            pass
-        job.wait_event("recovered")
-        status = job.wait_whole(3)
-        self.assertEqual({r: v["pid"] for r, v in ranks_of(status).items()}, pids)
-        job.finishes()
-        self.assertEqual(job.events("rank_exited"), [])
+        job, pids = self.struck("NCCL_DOUBLE_HANG_ONCE", "--stall-timeout", "1s")
+        self.same_ranks_meet_again(job, pids)
         self.assertIn("no program kept it waiting", job.output())
 
     def test_a_dead_gpu_ends_the_job(self):
         """Its operations do not end when they are stopped, so no meeting helps; nobody waits on."""
-        once = self.path("once")
-        self.doubles(NCCL_DOUBLE_DEAD_ONCE=once)
-        job = self.run_nccl(3, *sumcheck(200, "--verify-state", pace_us=5000),
-                            options=("--stall-timeout", "1s"))
-        job.wait_whole(3, 5)
-        with open(once, "w", encoding="utf-8"):
-            pass
+        job, _ = self.struck("NCCL_DOUBLE_DEAD_ONCE", "--stall-timeout", "1s")
         job.finishes(69)
         self.assertRegex(job.output(), "communicators failed again and again with nobody lost: "
                                        ".*no program kept it waiting")

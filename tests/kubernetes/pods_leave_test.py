@@ -15,7 +15,8 @@ class Leaving(PodsCase):
 
     def record_of(self, launcher):
         """Where the record of a coordinator's pod is, seen from here."""
-        return f"/proc/{self.processes(launcher)[0]}/root/reknit-run/state/record"
+        pid = str(self.processes(launcher)[0])
+        return os.path.join("/proc", pid, "root", "reknit-run", "state", "record")
 
     def handed_over(self, name, pods):
         """These pods have left in order: no loss is told, no step lost."""

@@ -369,18 +369,14 @@ void carriers_look(struct agent *agent)
 {
     for (uint32_t i = 0; i < AGENT_PEERS; i++) {
         struct peer *peer = &agent->peer[i];
+        pid_t pid = peer->used && is_carrier(peer) ? peer->pid : 0;
+        uint64_t still = process_stopped_for(pid, agent->now, &peer->stopped_at);
 
-        if (!peer->used || !is_carrier(peer) || !process_stopped(peer->pid)) {
-            peer->stopped_at = 0;
+        if (still == 0 || still < agent->silence_ns / 2)
             continue;
-        }
-        if (peer->stopped_at == 0)
-            peer->stopped_at = agent->now;
-        if (agent->now - peer->stopped_at < agent->silence_ns / 2)
-            continue;
-        rk_warn("the carrier, pid %d, stood still for %.1f s and is killed", (int)peer->pid,
-                (double)(agent->now - peer->stopped_at) / (double)RK_S);
-        peer->stopped_at = agent->now;
+        rk_warn("the carrier, pid %d, stood still for %.1f s and is killed", (int)pid,
+                (double)still / (double)RK_S);
+        peer->stopped_at = 0;
         kill_peer(peer);
     }
 }

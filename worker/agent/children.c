@@ -111,20 +111,16 @@ void children_look(struct agent *agent)
 {
     for (uint32_t i = 0; i < AGENT_CHILDREN; i++) {
         struct child *child = &agent->child[i];
+        bool stores = child->kind == CHILD_WRITER || child->kind == CHILD_LOADER;
+        uint64_t still =
+            process_stopped_for(stores ? child->pid : 0, agent->now, &child->stopped_at);
 
-        if ((child->kind != CHILD_WRITER && child->kind != CHILD_LOADER) ||
-            !process_stopped(child->pid)) {
-            child->stopped_at = 0;
-            continue;
-        }
-        if (child->stopped_at == 0)
-            child->stopped_at = agent->now;
-        if (agent->now - child->stopped_at < agent->silence_ns / 2)
+        if (still == 0 || still < agent->silence_ns / 2)
             continue;
         rk_warn("the %s of a checkpoint, pid %d, stood still for %.1f s and is killed",
                 child->kind == CHILD_WRITER ? "writer" : "loader", (int)child->pid,
-                (double)(agent->now - child->stopped_at) / (double)RK_S);
-        child->stopped_at = agent->now;
+                (double)still / (double)RK_S);
+        child->stopped_at = 0;
         child_kill(child);
     }
 }

@@ -57,6 +57,15 @@ bool process_stopped(pid_t pid)
     return pid != 0 && process_read(pid, &facts) && facts.state == 'T';
 }
 
+uint64_t process_stopped_for(pid_t pid, uint64_t now, uint64_t *since)
+{
+    if (!process_stopped(pid))
+        *since = 0;
+    else if (*since == 0)
+        *since = now;
+    return *since == 0 ? 0 : now - *since;
+}
+
 /* Whether its first number, the size of its memory, is 0. */
 static bool has_no_memory(int folder, const char *thread)
 {

@@ -23,6 +23,9 @@ struct process_facts {
 bool process_read(pid_t pid, struct process_facts *facts);
 /* A stopped process (SIGSTOP) answers nobody; one that a person traces is not one.  0 is none. */
 bool process_stopped(pid_t pid);
+/* For how long it has been one, as seen by calls that come again and again; `*since` is kept for
+ * them, 0 at first. */
+uint64_t process_stopped_for(pid_t pid, uint64_t now, uint64_t *since);
 
 /* Whether a signal has killed it and none of its threads has memory any more: it can touch nothing
  * that it shared, though the kernel may take long to free the rest, and `pidfd` tells of nothing
