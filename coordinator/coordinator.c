@@ -32,19 +32,27 @@
 
 /* ---- the core -------------------------------------------------------------------------------- */
 
+/* What ranks stand still for goes first.  An agent starts processes after it has stood still, for
+ * the others wait for it; and nobody waits for what is told of all this. */
+enum urgency { AT_ONCE, STARTED_THEN, TOLD_LAST };
+
+static enum urgency urgency_of(const struct core_action *action)
+{
+    return action->kind == CORE_DO_EVENT         ? TOLD_LAST
+           : action->kind == CORE_DO_START_RANKS ? STARTED_THEN
+                                                 : AT_ONCE;
+}
+
 static void step(struct coordinator *c, const struct core_event *event)
 {
     struct core_actions actions;
 
     core_step(c->core, event, &actions);
     c->world.known = false;
-    for (uint32_t i = 0; i < actions.count; i++)
-        if (actions.action[i].kind != CORE_DO_START_RANKS)
-            output_do(c, &actions.action[i]);
-    /* an agent should stand still first, and then start processes: the others wait for it */
-    for (uint32_t i = 0; i < actions.count; i++)
-        if (actions.action[i].kind == CORE_DO_START_RANKS)
-            output_do(c, &actions.action[i]);
+    for (enum urgency urgency = AT_ONCE; urgency <= TOLD_LAST; urgency++)
+        for (uint32_t i = 0; i < actions.count; i++)
+            if (urgency_of(&actions.action[i]) == urgency)
+                output_do(c, &actions.action[i]);
     launches_say(c);
 }
 
