@@ -1,11 +1,16 @@
 /* The thread of recorder.h. */
 #include "coordinator/recorder.h"
 
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/thread.h"
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
+
+/* A loss and what follows it are one record, written after it. */
+#define PUT_WAITS_NS (20 * RK_MS)
 
 struct recorder {
     const char *state_dir;
@@ -14,6 +19,7 @@ struct recorder {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct record record; /* while `waits` */
+    uint64_t due;         /* by rk_clock_now, likewise */
     bool waits, writes, closing;
     bool superseded;
 };
@@ -45,16 +51,27 @@ static void write_one(struct recorder *recorder)
     pthread_cond_broadcast(&recorder->changed);
 }
 
+/* With the lock; returns when something may have changed. */
+static void wait_for_change(struct recorder *recorder)
+{
+    struct timespec due = {(time_t)(recorder->due / RK_S), (long)(recorder->due % RK_S)};
+
+    if (recorder->waits)
+        pthread_cond_clockwait(&recorder->changed, &recorder->lock, CLOCK_MONOTONIC, &due);
+    else
+        pthread_cond_wait(&recorder->changed, &recorder->lock);
+}
+
 static void *work(void *argument)
 {
     struct recorder *recorder = argument;
 
     pthread_mutex_lock(&recorder->lock);
     while (recorder->waits || !recorder->closing) {
-        if (recorder->waits)
+        if (recorder->waits && (recorder->closing || rk_clock_now() >= recorder->due))
             write_one(recorder);
         else
-            pthread_cond_wait(&recorder->changed, &recorder->lock);
+            wait_for_change(recorder);
     }
     pthread_mutex_unlock(&recorder->lock);
     return NULL;
@@ -100,8 +117,11 @@ void recorder_put(struct recorder *recorder, const struct record *record)
 {
     pthread_mutex_lock(&recorder->lock);
     recorder->record = *record;
-    recorder->waits = true;
-    pthread_cond_broadcast(&recorder->changed);
+    if (!recorder->waits) {
+        recorder->waits = true;
+        recorder->due = rk_clock_now() + PUT_WAITS_NS;
+        pthread_cond_broadcast(&recorder->changed);
+    }
     pthread_mutex_unlock(&recorder->lock);
 }
 

@@ -16,7 +16,8 @@ int recorder_open(const char *state_dir, bool durable, struct recorder **out, st
 /* Writes what was put, then ends; takes NULL. */
 void recorder_close(struct recorder *recorder);
 
-/* Soon.  A failure of either is logged. */
+/* In 20 ms, with what is put meanwhile: those who recover do so without the disk.  A failure of
+ * either is logged. */
 void recorder_put(struct recorder *recorder, const struct record *record);
 /* Now: as record_write. */
 int recorder_write(struct recorder *recorder, const struct record *record);
