@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -24,6 +25,9 @@
 #define SILENCE_NS (1 * RK_S)
 #define GIVE_UP_NS (5 * RK_S)
 #define LINGER_MS 500
+#define LOOK_NS (100 * RK_US) /* between two looks at a process that ends */
+#define LOOK_LATE_NS RK_MS    /* from when it has done so for LOOK_FOR_NS */
+#define LOOK_FOR_NS (3 * RK_MS)
 #define LEAVE_ALONE_NS (5 * RK_S) /* without a coordinator to hand over to */
 
 int watch_add(struct agent *agent, struct watch *watch, int fd, uint32_t events,
@@ -154,6 +158,43 @@ static void open_life(struct agent *agent)
         watch_add(agent, &agent->life, agent->options->life_fd, EPOLLIN, on_life);
 }
 
+/* That it fires is all: each turn looks. */
+static void on_look(struct agent *agent, struct watch *watch, uint32_t events)
+{
+    uint64_t times;
+    (void)agent;
+    (void)events;
+
+    if (read(watch->fd, &times, sizeof times) != (ssize_t)sizeof times)
+        rk_debug("the timer of looks fired and was not read");
+}
+
+static int open_looks(struct agent *agent, struct rk_why *why)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+    if (watch_add(agent, &agent->looks, fd, EPOLLIN, on_look) != 0)
+        return rk_fail(why, RK_EIO, "cannot make a timer");
+    return 0;
+}
+
+/* Processes that end, and of which nothing tells that they touch nothing any more, are looked at
+ * again soon. */
+static void look_again(struct agent *agent)
+{
+    struct itimerspec in = {.it_value.tv_nsec = (long)LOOK_NS};
+
+    if (!agent->fading && agent->freeze.waiting == 0) {
+        agent->looks_since = 0;
+        return;
+    }
+    if (agent->looks_since == 0)
+        agent->looks_since = agent->now;
+    if (agent->now - agent->looks_since > LOOK_FOR_NS)
+        in.it_value.tv_nsec = (long)LOOK_LATE_NS;
+    timerfd_settime(agent->looks.fd, 0, &in, NULL);
+}
+
 static int open_link(struct agent *agent, struct rk_why *why)
 {
     struct secret secret;
@@ -178,6 +219,8 @@ static int agent_open(struct agent *agent, struct rk_why *why)
     rc = secret_random_id(&agent->worker.value, why);
     if (rc == 0)
         rc = open_signals(agent, why);
+    if (rc == 0)
+        rc = open_looks(agent, why);
     if (rc == 0)
         rc = relay_open(agent, why);
     if (rc == 0)
@@ -207,6 +250,7 @@ static struct agent *agent_new(const struct agent_options *options, pid_t warden
     agent->warden_pid = warden;
     agent->epoll = -1;
     agent->signals.fd = agent->life.fd = agent->listener.fd = agent->declared.fd = -1;
+    agent->looks.fd = -1;
     agent->relay.watch.fd = -1;
     agent->arena.fd = -1;
     agent->block = -1;
@@ -238,6 +282,7 @@ static void agent_free(struct agent *agent)
         watch_drop(agent, &agent->freeze.target[i].watch);
     watch_drop(agent, &agent->signals);
     watch_drop(agent, &agent->life);
+    watch_drop(agent, &agent->looks);
     host_close(agent);
     /* what was said last, a goodbye, is still to arrive */
     link_close(agent->link, LINGER_MS);
@@ -311,7 +356,6 @@ static long wait_ms(const struct agent *agent)
 {
     uint64_t until = agent->heartbeat_at;
     uint64_t soon = agent->now + 5 * RK_MS;
-    bool looks = agent->fading || agent->freeze.waiting > 0;
 
     if (agent->end == AGENT_ENDING && until > soon)
         until = soon;
@@ -319,8 +363,6 @@ static long wait_ms(const struct agent *agent)
         until = agent->hello_at;
     if (agent->start_at != 0 && agent->start_at < until)
         until = agent->start_at;
-    if (looks && agent->now + RK_MS < until)
-        until = agent->now + RK_MS;
     return until <= agent->now ? 0 : (long)((until - agent->now + RK_MS - 1) / RK_MS);
 }
 
@@ -349,6 +391,7 @@ static void agent_turn(struct agent *agent)
     if (agent->fading)
         lives_look(agent);
     fence_look(agent);
+    look_again(agent);
     freeze_check(agent);
     ranks_start_due(agent);
     children_tidy(agent);

@@ -242,10 +242,8 @@ bool rank_fades(struct agent *agent, struct rank *rank)
 {
     bool direct = rank->attached_pid == rank->pid && !rank->child_gone;
 
-    if (rank->fading_at == 0) {
+    if (rank->fading_at == 0)
         rank->fading_at = agent->now;
-        return false; /* a small one is gone by the next look, and all is simpler */
-    }
     if (!direct || rank->remains != 0 || agent->arena.header->on_gpus ||
         agent->now - rank->fading_at > LIVES_FADING)
         return true; /* its end is waited for */
@@ -322,9 +320,17 @@ void rank_detached(struct agent *agent, struct rank *rank)
 /* ---- looking ----------------------------------------------------------------------------------
  */
 
+/* Its program's process, or the wrapper that we started where that is another. */
+static bool is_stopped(const struct rank *rank)
+{
+    bool wrapped = !rank->child_gone && rank->attached_pid != rank->pid;
+
+    return process_stopped(rank->attached_pid) || (wrapped && process_stopped(rank->pid));
+}
+
 static void look_for_stop(struct agent *agent, struct rank *rank)
 {
-    if (!process_stopped(rank->attached_pid) && (rank->child_gone || !process_stopped(rank->pid))) {
+    if (!is_stopped(rank)) {
         rank->stopped_at = rank->killed_stopped ? rank->stopped_at : 0;
         return;
     }

@@ -192,6 +192,8 @@ struct agent {
 
     int epoll;
     struct watch signals, life, listener, declared;
+    struct watch looks;   /* a timer */
+    uint64_t looks_since; /* 0: there is nothing to look at */
     struct link *link;
     bool up, welcomed;
     uint64_t hello_at; /* not before; 0: at once when due */
@@ -282,8 +284,8 @@ void rank_kill(struct agent *agent, struct rank *rank);
 void ranks_signal(struct agent *agent, int number);
 struct arena_seat *rank_seat(const struct agent *agent, const struct rank *rank);
 void ranks_close(struct agent *agent);
-/* Its process begins to end.  False: it may still touch the arena, and is to be looked at again a
- * millisecond later. */
+/* Its process begins to end.  False: it may still touch the arena, and is to be looked at again
+ * soon. */
 bool rank_fades(struct agent *agent, struct rank *rank);
 /* What was left of a rank's process has ended. */
 void rank_collect(struct agent *agent, struct child *remains);
