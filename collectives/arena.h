@@ -264,6 +264,7 @@ struct arena {
     int fd;
     uint64_t mapped; /* bytes */
     struct arena_header *header;
+    bool alone; /* nobody else is to run on the processor of a rank of ours that waits */
 };
 
 /* ---- making and mapping ---------------------------------------------------------------------- */
@@ -369,7 +370,9 @@ static inline rk_word arena_plan_lineage(const struct arena_plan *plan, uint64_t
 void arena_ring(struct arena *arena);
 
 /* One turn of a wait: call with *turn = 0 first.  Spins, yields, then sleeps until the bell rings
- * or 50 ms pass.  Take `bell` with arena_bell() before looking at the condition. */
+ * or 50 ms pass; where each waits on a processor of its own, it yields for longer, since to be
+ * woken takes longer than what ranks of one step differ by.  Take `bell` with arena_bell() before
+ * looking at the condition. */
 uint32_t arena_bell(const struct arena *arena);
 void arena_pause(struct arena *arena, uint32_t bell, uint32_t *turn);
 

@@ -11,6 +11,7 @@
 
 #define SPIN_TURNS 300u
 #define YIELD_TURNS 50u
+#define YIELD_TURNS_ALONE 1000u
 #define SLEEP_NS 50000000L
 
 /* Lets the other thread of the core run while we spin. */
@@ -55,7 +56,7 @@ void arena_pause(struct arena *arena, uint32_t bell, uint32_t *turn)
     }
     if (*turn < SPIN_TURNS) {
         relax();
-    } else if (*turn < SPIN_TURNS + YIELD_TURNS) {
+    } else if (*turn < SPIN_TURNS + (arena->alone ? YIELD_TURNS_ALONE : YIELD_TURNS)) {
         sched_yield();
     } else {
         atomic_fetch_add(&header->sleepers, 1);

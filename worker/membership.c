@@ -4,6 +4,7 @@
 
 #include "worker/local.h"
 
+#include <sched.h>
 #include <string.h>
 
 /* How many turns of a wait pass between two looks at the agent's socket: those that sleep (50 ms
@@ -215,6 +216,14 @@ int session_give_late(struct rk_session *session)
     return rc < 0 ? rc : 0;
 }
 
+/* That this process may run on; 0: not known. */
+static uint32_t processors(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : 0;
+}
+
 /* Takes over the plan that is in force now.  0: done; 1: a newer freeze came meanwhile. */
 static int apply(struct rk_session *session)
 {
@@ -245,6 +254,7 @@ static int apply(struct rk_session *session)
     if (rc != 0)
         return rc;
     session_deal(session);
+    session->arena.alone = plan->local_count + (plan->hosts > 1) <= processors();
     session->tell_progress = true;
     return 0;
 }
