@@ -370,7 +370,7 @@ int options_parse(struct options *options, int argc, char **argv, struct rk_why 
         .max_restarts = 100,
         .keep = 2,
         .gather = 30 * RK_S,
-        .heartbeat = 100 * RK_MS,
+        .heartbeat = 200 * RK_MS,
         .silence = RK_S,
         .orphan_timeout = 600 * RK_S,
         .interval = AUTO_INTERVAL,

@@ -97,7 +97,7 @@ static const struct argument arguments[] = {
      "network between the hosts for gradients, as eth1 or\n"
      "10.1.0.0/16 (that of the workers' addresses)",
      argument_text, AT(interface), 0, 0},
-    {"--heartbeat", "TIME", "how often workers say that they live (100ms)", argument_duration,
+    {"--heartbeat", "TIME", "how often workers say that they live (200ms)", argument_duration,
      AT(heartbeat), RK_MS, HOUR},
     {"--silence", "TIME", "a worker not heard of for so long is lost (1s)", argument_duration,
      AT(silence), 2 * RK_MS, HOUR},
@@ -401,7 +401,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options, struct
         .wire = "f32",
         .standby_carriers = "yes",
         .gather = 30 * RK_S,
-        .heartbeat = 100 * RK_MS,
+        .heartbeat = 200 * RK_MS,
         .silence = RK_S,
         .orphan = 600 * RK_S,
     };

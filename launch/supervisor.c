@@ -14,7 +14,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define TURN_MS 100
+#define TURN_MS 200
 #define PENDING_TURN_MS 10
 #define END_WITHIN (15 * RK_S)
 #define STOP_AT_ONCE_WITHIN (3 * RK_S)

@@ -21,7 +21,7 @@
 #include <zmq.h>
 
 #define EVENTS_A_TURN 256
-#define HEARTBEAT_NS (100 * RK_MS) /* until a welcome says otherwise */
+#define HEARTBEAT_NS (200 * RK_MS) /* until a welcome says otherwise */
 #define SILENCE_NS (1 * RK_S)
 #define GIVE_UP_NS (5 * RK_S)
 #define LINGER_MS 500
