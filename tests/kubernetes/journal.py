@@ -11,6 +11,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 import urllib.parse
 
 DEADLINE = 30
@@ -27,6 +28,7 @@ class Journal:
         self.address = urllib.parse.urlsplit(url)
         self.prefix = prefix
         self.tallies = collections.defaultdict(collections.Counter)
+        self.history = collections.defaultdict(list)  # of a key: (time, what, revision)
         self.lock = threading.Lock()  # of the tallies
         self.compacted = None  # up to this revision
         self.compactions = 0
@@ -80,8 +82,11 @@ class Journal:
         for event in result.get("events", ()):
             name = base64.b64decode(event["kv"]["key"]).decode().removeprefix(self.prefix)
             kind = "create" if event["kv"].get("version") == "1" else "edit"
+            kind = "delete" if event.get("type") == "DELETE" else kind
             with self.lock:
-                self.tallies[name]["delete" if event.get("type") == "DELETE" else kind] += 1
+                self.tallies[name][kind] += 1
+                self.history[name].append((round(time.monotonic(), 2), kind,
+                                           event["kv"].get("mod_revision")))
 
     def agrees(self, tallies):
         """Whether so much, and no more, was done until now, and nothing is wrong here."""

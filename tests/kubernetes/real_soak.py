@@ -79,6 +79,7 @@ class Follower:
         self.watch = self.probe.watch(MAPS, page=7, least_s=1, most_s=4)
         self.relisting = False
         self.troubles = collections.deque(maxlen=8)  # what the watch said last of its own
+        self.heard = collections.defaultdict(list)   # of an object: (time, what, version)
         self.asked = None     # the id of a question for what it holds
         self.answer = None
 
@@ -89,6 +90,9 @@ class Follower:
             self.troubles.append((round(time.monotonic(), 1), line["event"]))
         elif line["id"] == self.watch and line["event"] == "trouble":
             self.troubles.append((round(time.monotonic(), 1), line["why"]))
+        elif line["id"] == self.watch and line["event"] in ("upsert", "delete"):
+            self.heard[line["name"]].append((round(time.monotonic(), 2), line["event"],
+                                             line["version"]))
         elif line["event"] == "store" and line["id"] == self.asked:
             self.asked = None
             self.answer = {**line, "relisting": self.relisting}
@@ -297,16 +301,17 @@ class Soak:
             for follower in self.followers:
                 follower.ask()
 
-    @staticmethod
-    def compare(follower, answer, items, form):
+    def compare(self, follower, answer, items, form):
         there = {item["metadata"]["name"]: form(item) for item in items}
         held = {(item.get("name") or item["metadata"]["name"]): item for item in answer["items"]}
         wrong = {name: (held.get(name), there.get(name)) for name in {*held, *there}
                  if held.get(name) != there.get(name)}
         if wrong:
+            known = {name: (follower.heard[name], self.journal.history[name]) for name in wrong}
             raise AssertionError(f"the {follower.name} watch differs at {answer['version']}; at "
                                  f"{time.monotonic():.1f} it had said {list(follower.troubles)}; "
-                                 f"(held, listed): {str(wrong)[:4000]}")
+                                 f"(held, listed): {str(wrong)[:4000]}; (heard, done by etcd): "
+                                 f"{str(known)[:4000]}")
 
     def catch_up(self, follower, items):
         """Until a watch has heard of everything, or it never does."""
