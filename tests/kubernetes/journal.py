@@ -15,6 +15,7 @@ import time
 import urllib.parse
 
 DEADLINE = 30
+MARK = "/reknit-compaction"
 
 
 def encode(text):
@@ -94,7 +95,11 @@ class Journal:
             return self.end is None and self.tallies == tallies
 
     def compact_every(self, seconds):
-        """Forgets all but the present state, again and again, until the end."""
+        """Forgets all but the present state, again and again, until the end.
+
+        At a revision of our own, which is no deletion: where an etcd was compacted just at one, a
+        watch from there on never hears of it (etcd-io/etcd#18089; 3.4.23 has it).
+        """
         threading.Thread(target=self.compact, args=(seconds,), daemon=True).start()
 
     def compact(self, seconds):
@@ -102,6 +107,7 @@ class Journal:
             try:
                 now = self.ask("kv/range", key=encode(self.prefix))["header"]["revision"]
                 if now != self.compacted:
+                    now = self.ask("kv/put", key=encode(MARK))["header"]["revision"]
                     self.ask("kv/compaction", revision=now)
                     self.compactions += 1
                 self.compacted = now
