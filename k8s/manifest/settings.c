@@ -115,8 +115,9 @@ static int take_duration(const struct setting *setting, const char *text, void *
     if (rc != 0)
         return rc;
     if (ns < setting->min || ns > setting->max)
-        return rk_fail(why, RK_EINVAL, "%s is not possible: it must be at most %" PRIu64 "h",
-                       word_show(text, &shown), setting->max / (3600 * SECOND));
+        return rk_fail(
+            why, RK_EINVAL, "%s is not possible: it must be %" PRIu64 "s to %" PRIu64 "h",
+            word_show(text, &shown), setting->min / SECOND, setting->max / (3600 * SECOND));
     *(uint64_t *)field = ns;
     return 0;
 }
@@ -286,11 +287,11 @@ static const struct setting settings_table[] = {
      "How long to wait for all workers before starting with `min-workers`; `0s` stands "
      "for a minute.",
      take_duration, AT(gather_ns), 0, DAY, NULL},
-    {"stall-timeout", "time, at most 24h", "`0s`",
+    {"stall-timeout", "time, 1s to 24h", "never",
      "A rank whose program keeps control for so long, without a call of the library that waits for "
      "the others, is killed and replaced; where no sum comes for twice as long, with nobody lost, "
-     "carriers or communicators are made anew; `0s`: never.",
-     take_duration, AT(stall_ns), 0, DAY, NULL},
+     "carriers or communicators are made anew.",
+     take_duration, AT(stall_ns), SECOND, DAY, NULL},
     {"image", "image", "that of this version", "The image that brings the agent into the pods.",
      take_image, AT(image), 0, 0, NULL},
     {"port", "1 to 65535", "`7465`", "Where agents listen in their pods.", take_port, AT(port), 1,

@@ -79,6 +79,7 @@ static void test_same_words(void **state)
           "9000h",
           "1d"}},
         {"gather", {"0s", "30s", "24h", "25h", "5", "1.5.5s", "5sec", "5m", "5us", "5ns", "x"}},
+        {"stall-timeout", {"1s", "0s", "999ms", "1.5s", "24h", "25h", "5", "never"}},
         {"keep", {"1", "0", "1000", "1001", "+1", "1.0", "x", "01"}},
         {"backend", {"auto", "mpi", "nccl", "none", "gloo", "MPI"}},
         {"reduction", {"exact", "fast", "Exact"}},
