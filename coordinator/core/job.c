@@ -73,6 +73,10 @@ static enum core_job_state job_broken(struct core *core)
         return job_form(core);
     if (core->stopping && !alive)
         return finish_start(core);
+    if (core->ending) { /* its members left while it was formed; what they left may be lost too */
+        core->broken = true;
+        return finish_start(core);
+    }
     ranks_start_all(core, false);
     return CORE_JOB_STARTING;
 }
