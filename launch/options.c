@@ -97,8 +97,10 @@ static const struct argument arguments[] = {
      "network between the hosts for gradients, as eth1 or\n"
      "10.1.0.0/16 (that of the workers' addresses)",
      argument_text, AT(interface), 0, 0},
-    {"--heartbeat", "TIME", "how often workers say that they live (200ms)", argument_duration,
-     AT(heartbeat), RK_MS, HOUR},
+    {"--heartbeat", "TIME",
+     "how often workers say that they live (200ms, or a\n"
+     "fifth of --silence where that is less)",
+     argument_duration, AT(heartbeat), RK_MS, HOUR},
     {"--silence", "TIME", "a worker not heard of for so long is lost (1s)", argument_duration,
      AT(silence), 2 * RK_MS, HOUR},
     {"--orphan-timeout", "TIME", "workers without coordinator end after so long (10min)",
@@ -358,6 +360,14 @@ static int absolute_checkpoint_dir(struct run_options *options, struct rk_why *w
     return 0;
 }
 
+/* Five within a silence, but no fewer than five a second. */
+static uint64_t default_heartbeat(uint64_t silence)
+{
+    uint64_t heartbeat = silence / 5 < 200 * RK_MS ? silence / 5 : 200 * RK_MS;
+
+    return heartbeat < RK_MS ? RK_MS : heartbeat;
+}
+
 static int check_all(struct run_options *options, struct rk_why *why)
 {
     int rc = options->hosts_text != NULL ? check_hosts(options, why) : 0;
@@ -367,6 +377,8 @@ static int check_all(struct run_options *options, struct rk_why *why)
                      options->virtual_hosts, options->max_workers);
     if (rc == 0)
         rc = check_shards(options, why);
+    if (options->heartbeat == 0)
+        options->heartbeat = default_heartbeat(options->silence);
     if (rc == 0 && options->silence < 2 * options->heartbeat)
         rc = rk_fail(why, RK_EINVAL,
                      "--silence must be at least twice --heartbeat, or every worker is lost");
@@ -401,7 +413,6 @@ int run_options_parse(int argc, char **argv, struct run_options *options, struct
         .wire = "f32",
         .standby_carriers = "yes",
         .gather = 30 * RK_S,
-        .heartbeat = 200 * RK_MS,
         .silence = RK_S,
         .orphan = 600 * RK_S,
     };

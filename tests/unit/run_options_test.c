@@ -55,7 +55,7 @@ static void test_defaults(void **state)
     assert_int_equal(options.shards, 8);
     assert_int_equal(options.max_restarts, 100);
     assert_true(options.silence == UINT64_C(1000000000));
-    assert_true(options.heartbeat == UINT64_C(100000000));
+    assert_true(options.heartbeat == UINT64_C(200000000));
     assert_string_equal(options.program[0], "true");
     assert_string_equal(options.program[1], "--workers");
     assert_string_equal(options.program[2], "9");
@@ -80,6 +80,12 @@ static void test_values(void **state)
     assert_int_equal(options.checkpoint_dir[0], '/');
     assert_non_null(strstr(options.checkpoint_dir, "/sub/dir"));
     assert_true(options.quiet);
+    run_options_done(&options);
+    assert_int_equal(parse("--silence 300ms true", &options, NULL), 0);
+    assert_true(options.heartbeat == UINT64_C(60000000));
+    run_options_done(&options);
+    assert_int_equal(parse("--silence 2ms true", &options, NULL), 0);
+    assert_true(options.heartbeat == UINT64_C(1000000));
     run_options_done(&options);
 }
 
@@ -142,7 +148,7 @@ static void test_bad_words_and_times(void **state)
     (void)state;
     refuses("--gather 30 true", RK_EINVAL, "'30' has no unit");
     refuses("--gather soon true", RK_EINVAL, "'soon' is not a time");
-    refuses("--silence 150ms true", RK_EINVAL, "at least twice --heartbeat");
+    refuses("--silence 150ms --heartbeat 100ms true", RK_EINVAL, "at least twice --heartbeat");
     refuses("--checkpoint-interval often true", RK_EINVAL, "'often' is not an interval");
     refuses("--checkpoint-interval 0steps true", RK_EINVAL, "is not an interval");
     refuses("--backend gloo true", RK_EINVAL, "auto, mpi, none or nccl");
