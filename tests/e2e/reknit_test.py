@@ -325,11 +325,12 @@ class JobTest(unittest.TestCase):
         step = job.stops()
         self.assertEqual(self.digest(folder), self.reference(step))
 
-    def storm(self, kills, draw, pause, *command):
+    def storm(self, kills, draw, pause, *command, again=0):
         """Kills at random moments, whoever lives, in a job of four workers that has no end of its
         own and compares each sum with a serial one; `pause`: seconds between two kills at most.
         Never so many that nobody who has the state is left: a rank that only just started is no
-        such one, and without them the steps since the last snapshot are rightly lost."""
+        such one, and without them the steps since the last snapshot are rightly lost.  `again`:
+        steps that a recovery may do again in place."""
         job = self.job("--workers", "4", "--max-restarts", str(kills * 4), *command)
 
         def victims():
@@ -348,7 +349,7 @@ class JobTest(unittest.TestCase):
         job.wait_whole(4, job.wait_step(0)["step"] + 2)
         kill(job.process.pid, number=signal.SIGTERM)
         job.finishes(143)
-        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [],
+        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] > again], [],
                          "\n".join(str(e) for e in job.events()))
 
     def reference(self, steps, *options, workers=2, seed=1):
