@@ -97,12 +97,14 @@ class Kills(JobTest):
             kill(*(r["pid"] for r in ranks if r["host"] != second))
             job.wait_status(lambda s: s["step"] > status["step"] and (
                 any(s["step"] in w["snapshots"] for w in s["workers"] if w["host"] == second)
-                or all(is_running(r) for r in ranks_of(s).values())), "a state that is given")
+                or all(is_running(r) and r["step"] > status["step"]
+                       for r in ranks_of(s).values())), "a state that is given")
             kill(*(r["pid"] for r in ranks if r["host"] == second))
         job.wait_whole(4, job.wait_step(0)["step"] + 10)
         kill(job.process.pid, number=signal.SIGTERM)
         job.finishes(143)
-        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [])
+        self.assertEqual([e for e in job.events("recovered") if e["lost_steps"] != 0], [],
+                         "\n".join(str(e) for e in job.events()))
 
     def torrent(self, kills, *options, memory="own", more=()):
         self.storm(kills, self.random, 0.15, *options, "--", program("sumcheck"), "--steps",
