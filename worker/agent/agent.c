@@ -174,7 +174,8 @@ static int open_looks(struct agent *agent, struct rk_why *why)
     int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 
     if (watch_add(agent, &agent->looks, fd, EPOLLIN, on_look) != 0)
-        return rk_fail(why, RK_EIO, "cannot make a timer");
+        return rk_fail(why, RK_EIO,
+                       "cannot make a timer; raise the limit of open files (ulimit -n)");
     return 0;
 }
 
