@@ -161,7 +161,7 @@ static int open_core(struct coordinator *c, bool again, struct rk_why *why)
 static int open_all(struct coordinator *c, struct rk_why *why)
 {
     const struct options *options = &c->options;
-    bool again = false;
+    bool again = options->restarted;
     int rc = secret_read(&c->secret, options->secret, why);
 
     if (rc == 0 && c->secret.private_key[0] == '\0')
@@ -320,8 +320,8 @@ static int turn(struct coordinator *c, struct loop *loop)
 static void write_end(struct coordinator *c)
 {
     core_record_read(c->core, c->now, &c->record.core);
-    c->record.ended = true;
-    c->record.exit_code = c->exit_code;
+    c->record.core.over = true;
+    c->record.core.exit_code = c->exit_code;
     if (recorder_write(c->recorder, &c->record) == RK_ESTALE)
         rk_warn("the end of the job is not recorded: another coordinator has taken over");
 }

@@ -143,6 +143,7 @@ static void sink_write(struct sink *sink, const char *line, size_t size)
     sink->failed = n < 0 || (size_t)n != size;
 }
 
+/* The user's file first: what a later coordinator finds in ours is in both. */
 void events_add(struct events *events, json_t *event)
 {
     char *text = json_dumps(event, JSON_COMPACT | JSON_REAL_PRECISION(15));
@@ -150,8 +151,8 @@ void events_add(struct events *events, json_t *event)
 
     if (text && size < LINE_MAX_BYTES) {
         text[size] = '\n';
-        sink_write(&events->sink[0], text, size + 1);
         sink_write(&events->sink[1], text, size + 1);
+        sink_write(&events->sink[0], text, size + 1);
         text[size] = '\0';
         count(events, event);
         keep(events, text);

@@ -311,6 +311,8 @@ static void take_message(struct coordinator *c, const struct server_input *input
     default:
         if (!c->ended)
             take_from_worker(c, input->sender, envelope);
+        else if (envelope->body_case == RK__ENVELOPE__BODY_HELLO)
+            output_shutdown_one(c, input->sender, c->why);
         break;
     }
 }

@@ -202,8 +202,11 @@ static void add_fields(const struct coordinator *c, json_t *event, const struct 
 
 void notes_add(struct coordinator *c, const struct core_action *action)
 {
-    json_t *event = notes_new(c, core_note_name(action->note));
+    json_t *event;
 
+    if (action->note == CORE_NOTE_JOB_FINISHED && c->report.ended)
+        return; /* the last coordinator said so, and died then */
+    event = notes_new(c, core_note_name(action->note));
     add_worker(c, event, action);
     if (action->rank != CORE_NO_RANK)
         set_integer(event, "rank", action->rank);

@@ -43,6 +43,7 @@ enum option_id {
     OPT_LAUNCH_TIMEOUT,
     OPT_LEAST_EPOCH,
     OPT_LAUNCHER,
+    OPT_RESTARTED,
     OPT_COPIED,
     OPT_PRINT_RULES,
     OPT_HELP,
@@ -82,6 +83,7 @@ static const struct option_text {
     {"launch-timeout", true, OPT_LAUNCH_TIMEOUT, "MS          until a worker must have said hello"},
     {"least-epoch", true, OPT_LEAST_EPOCH, "E           that others have left to this one"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
+    {"restarted", false, OPT_RESTARTED, "            since the last coordinator died"},
     {"copied", false, OPT_COPIED, "            the state dir is copied, and need not be durable"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},
@@ -305,6 +307,7 @@ static int set_value(struct options *options, enum option_id id, const char *val
 static void set_flag(struct options *options, enum option_id id)
 {
     options->launcher |= id == OPT_LAUNCHER;
+    options->restarted |= id == OPT_RESTARTED;
     options->copied |= id == OPT_COPIED;
     options->print_rules |= id == OPT_PRINT_RULES;
     options->help |= id == OPT_HELP;

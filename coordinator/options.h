@@ -31,7 +31,8 @@ struct options {
     uint64_t interval;                                   /* ns between checkpoints, 0: by steps */
     uint64_t interval_steps;                             /* both 0: only the final one */
     bool launcher;
-    bool copied; /* somebody keeps copies of the record: here it need not outlive the machine */
+    bool restarted; /* the last one died, as its supervisor saw: what that had ended is over */
+    bool copied;    /* somebody keeps copies of the record: here it need not outlive the machine */
     bool print_rules;
     bool help;
 };

@@ -21,7 +21,7 @@ void output_refuse(struct coordinator *c, uint64_t worker, int code, const char 
     server_send(c->server, worker, &envelope);
 }
 
-static void send_shutdown(struct coordinator *c, uint64_t worker, const char *why)
+void output_shutdown_one(struct coordinator *c, uint64_t worker, const char *why)
 {
     Rk__Envelope envelope = RK__ENVELOPE__INIT;
     Rk__Shutdown shutdown = RK__SHUTDOWN__INIT;
@@ -41,7 +41,7 @@ void output_shutdown(struct coordinator *c, const char *why)
 
     while ((worker = id_map_next(&c->workers.by_id, &cursor)) != NULL)
         if (server_connected(c->server, worker->id))
-            send_shutdown(c, worker->id, why);
+            output_shutdown_one(c, worker->id, why);
 }
 
 static void refuse(struct coordinator *c, const struct core_action *action)
@@ -58,9 +58,9 @@ static void kill_worker(struct coordinator *c, const struct core_action *action)
     if (!action->worker.value || !server_connected(c->server, action->worker.value))
         return;
     if (action->reason == CORE_REASON_SCALED)
-        send_shutdown(c, action->worker.value, "the job goes on with fewer workers");
+        output_shutdown_one(c, action->worker.value, "the job goes on with fewer workers");
     else if (action->reason == CORE_REASON_DRAINED)
-        send_shutdown(c, action->worker.value, "it has handed over");
+        output_shutdown_one(c, action->worker.value, "it has handed over");
     else
         output_refuse(c, action->worker.value, RK_EFENCED, "this worker was given up: it must end");
 }

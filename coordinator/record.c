@@ -58,8 +58,9 @@ static const struct field {
     FIELD("run_started", started, UINT64_MAX),
     FIELD("events_offset", events_offset, INT64_MAX),
     FIELD("changes", changes, UINT64_MAX),
-    FIELD("ended", ended, 1),
-    FIELD("exit_code", exit_code, 255),
+    FIELD("ended", core.over, 1),
+    FIELD("exit_code", core.exit_code, 255),
+    FIELD("reason", core.reason, CORE_REASON_COUNT_ - 1),
 #undef FIELD
 };
 #define FIELD_COUNT (sizeof fields / sizeof fields[0])
@@ -377,7 +378,7 @@ static int raise_epoch(const char *dir, uint32_t least, struct record *record, b
 
     if (rc != 0 && rc != RK_ENOENT)
         return rc;
-    *again = rc == 0 && !found.ended && strcmp(found.run, record->run) == 0;
+    *again = rc == 0 && (!found.core.over || *again) && strcmp(found.run, record->run) == 0;
     if (rc == 0 && found.core.epoch >= MAX_EPOCH)
         return rk_fail(why, RK_EFULL, "%s/record is at its last epoch, %u", dir, MAX_EPOCH);
     if (*again)

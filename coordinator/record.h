@@ -24,14 +24,14 @@ struct record {
     uint64_t started;             /* wall clock when the run began, ns */
     uint64_t events_offset;       /* bytes of events.jsonl that are of earlier runs */
     uint64_t changes;             /* how often it was replaced: the younger copy has more */
-    bool ended;                   /* the run ended with exit_code */
-    int32_t exit_code;
-    struct core_record core; /* its epoch is the coordinator's */
+    struct core_record core;      /* its epoch is the coordinator's */
 };
 
-/* Takes the next epoch: reads what is there, raises the epoch and writes it back.  *again: a record
- * of the same `run` that has not ended was there and *record continues it; else *record is a fresh
- * one, of which only epoch, job, run, started (= `wall`) and events_offset (as given) are set.
+/* Takes the next epoch: reads what is there, raises the epoch and writes it back.  *again, in:
+ * whether one that is over counts, too, as for a coordinator that is started again since the last
+ * one died.  Out: a record of the same `run` that counts was there and *record continues it; else
+ * *record is a fresh one, of which only epoch, job, run, started (= `wall`) and events_offset (as
+ * given) are set.
  * `least` is the least epoch to take, 0: the next.  One that is above the next means that the
  * record is a copy that may be some changes old: names that are counted there go on with a gap.
  * RK_EDATA: the record is damaged; RK_EFULL: no further epoch; RK_EIO, RK_ENOSPC, RK_EACCES,

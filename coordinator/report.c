@@ -101,6 +101,7 @@ void report_see(void *coordinator, const json_t *event)
         report->first_generation = number_of(event, "t");
         report->start_step = (uint64_t)number_of(event, "step");
     }
+    report->ended = report->ended || strcmp(name, "job_finished") == 0;
 }
 
 /* Seconds: of the run, before the first generation, of a step, and lost to interruptions. */

@@ -102,6 +102,7 @@ struct report {
     double first_generation; /* seconds since 1970, 0: none yet */
     uint64_t start_step;     /* where the run began */
     bool began;
+    bool ended; /* that it has is among the events */
 };
 
 /* What the environment of ranks says of the whole. */
@@ -175,6 +176,7 @@ void input_take(struct coordinator *c, const struct server_input *input);
 void output_do(struct coordinator *c, const struct core_action *action);
 void output_refuse(struct coordinator *c, uint64_t worker, int code, const char *why);
 void output_shutdown(struct coordinator *c, const char *why);
+void output_shutdown_one(struct coordinator *c, uint64_t worker, const char *why);
 
 /* ---- plan.c ---------------------------------------------------------------------------------- */
 

@@ -118,7 +118,7 @@ static void add_number(struct coordinator_words *words, const char *name, const 
     add_text(words, name, at);
 }
 
-static void build_words(const struct crew_job *job, int secret, int listen_fd,
+static void build_words(const struct crew_job *job, int secret, int listen_fd, bool again,
                         struct coordinator_words *words)
 {
     const struct run_options *options = job->options;
@@ -159,6 +159,8 @@ static void build_words(const struct crew_job *job, int secret, int listen_fd,
     if (options->launch_timeout != 0)
         add_number(words, "--launch-timeout", "", options->launch_timeout / RK_MS);
     add_word(words, "--launcher");
+    if (again)
+        add_word(words, "--restarted");
     if (options->copied)
         add_word(words, "--copied");
 }
@@ -180,7 +182,7 @@ int coordinator_process_start(struct coordinator_process *process, const struct 
     if (rc != 0)
         return rc;
     fcntl(secret, F_SETFD, FD_CLOEXEC);
-    build_words(job, secret, process->listen_fd, &words);
+    build_words(job, secret, process->listen_fd, process->starts > 0, &words);
     rc = process_start(
         &(struct process_start){.path = job->self,
                                 .argv = words.word,

@@ -78,6 +78,9 @@ struct core_record {
     int32_t stop_signal;                     /* that was heard */
     uint32_t launch_serial; /* of tickets: 1 + place + (max_workers + spares) * serial */
     uint32_t carrier_job;   /* the newest given */
+    bool over;              /* the job's end is decided: who goes on only says so again */
+    int32_t exit_code;      /* then */
+    uint32_t reason;        /* then: enum core_reason */
 };
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -303,6 +306,7 @@ enum core_reason {
     CORE_REASON_COMM,       /* communicators failed again and again */
     CORE_REASON_MEMORY,     /* killed by the kernel, for want of memory */
     CORE_REASON_STALLED,    /* it hung for too long, and was killed */
+    CORE_REASON_COUNT_
 };
 
 /* How the carriers of a generation came when those before them were lost. */

@@ -66,8 +66,11 @@ bool finish_over(struct core *core)
     return core->count[CORE_RANK_LEFT] == 0 || late;
 }
 
+/* The record first: a coordinator that dies from here on, with workers that have gone, does not
+ * find a job that lacks them. */
 static enum core_job_state finish(struct core *core)
 {
+    record_now(core);
     core_emit(core, CORE_DO_SHUTDOWN);
     return CORE_JOB_ENDED;
 }

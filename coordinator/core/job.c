@@ -245,7 +245,6 @@ static void job_ended(struct core *core)
     if (core->finish_said)
         return;
     core->finish_said = true;
-    core_emit(core, CORE_DO_RECORD);
     action = core_note_emit(core, CORE_NOTE_JOB_FINISHED);
     action->exit_code = core->exit_code;
     action->step = core->best_step;

@@ -30,13 +30,16 @@ void core_record_read(const struct core *core, uint64_t now, struct core_record 
         .program_failures = core->program_failures,
         .restarts_total = core->restarts_total,
         .restart_age = core->restart_count ? now - core->restart_since : 0,
-        .started = core->started && core->state != CORE_JOB_ENDED,
-        .stopping = core->stopping && core->state != CORE_JOB_ENDED,
+        .started = core->started,
+        .stopping = core->stopping,
         .joined = core->joined,
         .losses = core->pending.count + core->healing.count,
         .stop_signal = core->stop_signal,
         .launch_serial = core->launch_serial,
         .carrier_job = core->carrier_job,
+        .over = core->state == CORE_JOB_ENDED,
+        .exit_code = core->exit_code,
+        .reason = core->fatal,
     };
     memcpy(record->restarts, core->restart, sizeof record->restarts);
 }
@@ -65,4 +68,9 @@ void record_apply(struct core *core, const struct core_record *record)
         core->target = record->target_workers;
     if (core->started)
         core->state = CORE_JOB_RECOVERING;
+    if (record->over) {
+        core->state = CORE_JOB_ENDED;
+        core->exit_code = record->exit_code;
+        core->fatal = record->reason;
+    }
 }

@@ -57,6 +57,18 @@ class Coordinator(JobTest):
         job.finishes()
         self.assertEqual(self.digest(folder), self.reference(120))
 
+    def test_dies_when_all_is_over(self):
+        """What it had decided stands, whoever has heard it: nobody makes the steps again, though
+        there is no checkpoint to go on from."""
+        job = self.job("--workers", "2", "--", *chargpt(60, 10))
+        before = job.wait_whole(2, 5)
+        kill(job.process.pid, number=signal.SIGSTOP)
+        job.wait_event("job_finished")
+        kill(before["coordinator_pid"])
+        kill(job.process.pid, number=signal.SIGCONT)
+        job.finishes()
+        self.assertEqual(1, len(job.events("generation_started")))
+
     def test_again_and_again(self):
         """Three coordinators of one job; the supervisor starts each next one by itself."""
         folder = self.path("c")

@@ -124,6 +124,9 @@ static const struct core_record every_member = {
     10,                /* stop_signal */
     11,                /* launch_serial */
     12,                /* carrier_job */
+    true,              /* over */
+    15,                /* exit_code */
+    16,                /* reason */
 };
 
 static void test_every_member(void **state)
@@ -137,15 +140,14 @@ static void test_every_member(void **state)
         record.core.restarts[i] = UINT32_MAX - i;
     record.started = 13;
     record.events_offset = 14;
-    record.ended = true;
-    record.exit_code = 15;
     assert_int_equal(record_write(folder, &record, true, NULL), 0);
     record.changes++;
     assert_int_equal(record_read(folder, &found, NULL), 0);
     assert_memory_equal(&found, &record, sizeof found);
 }
 
-/* Another `reknit run`, or one after the end, starts anew, but never below an epoch that was. */
+/* Another `reknit run`, or one after the end, starts anew, but never below an epoch that was.  A
+ * coordinator that died after the end is followed by one that ends likewise. */
 static void test_other_run(void **state)
 {
     struct record record = full();
@@ -157,11 +159,18 @@ static void test_other_run(void **state)
     assert_int_equal(record.core.epoch, 2);
     assert_false(record.core.started);
     assert_true(record.started == 5 && record.events_offset == 6);
-    record.ended = true;
+    record.core.over = true;
+    record.core.exit_code = 3;
     assert_int_equal(record_write(folder, &record, false, NULL), 0);
+    again = true;
+    assert_int_equal(record_take(folder, "job", "run-b", 7, 8, 0, &record, &again, NULL), 0);
+    assert_true(again);
+    assert_true(record.core.over && record.core.exit_code == 3 && record.started == 5);
+    again = false;
     assert_int_equal(record_take(folder, "job", "run-b", 7, 8, 0, &record, &again, NULL), 0);
     assert_false(again);
-    assert_int_equal(record.core.epoch, 3);
+    assert_false(record.core.over);
+    assert_int_equal(record.core.epoch, 4);
 }
 
 static void test_superseded(void **state)

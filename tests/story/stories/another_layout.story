@@ -23,7 +23,7 @@ ack w1 w2
 step w1 w2 to 1
 beat w1 layout 7
 beat w2 layout 8
-  shutdown
   record
+  shutdown
   note job_finished layout exit 65 steps 1
   finish 65

@@ -34,8 +34,7 @@ step w2 to 4
   record
 exit w2 signal 9
   note rank_exited w2 rank 1 signal 9
+  record
   shutdown
-  record
-  record
   note job_finished budget exit 75 steps 4
   finish 75

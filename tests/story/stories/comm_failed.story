@@ -53,8 +53,7 @@ ack w1 w2 at 2
   note generation_started workers 2 world 2
   record
 comm_failed w1
+  record
   shutdown
-  record
-  record
   note job_finished comm exit 69 steps 2
   finish 69

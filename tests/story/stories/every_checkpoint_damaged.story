@@ -24,7 +24,7 @@ loaded w1 step 7 error 11
   note checkpoint_rejected step 7
   find
 found step none damaged
-  shutdown
   record
+  shutdown
   note job_finished checkpoint exit 65 steps 0
   finish 65

@@ -34,7 +34,7 @@ written w1 w2
 committed
   record
   note checkpoint_committed step 7
-  shutdown
   record
+  shutdown
   note job_finished exit 0 steps 7
   finish 0

@@ -40,7 +40,7 @@ committed
   record
   note checkpoint_committed step 10
 exit w1 w2 code 0
-  shutdown
   record
+  shutdown
   note job_finished exit 0 steps 10
   finish 0

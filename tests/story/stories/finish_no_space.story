@@ -31,7 +31,7 @@ beat w1 w2 snapshot 7
 exit w1 w2 code 0
 written w1 error 8
   abandon attempt 1 step 7
-  shutdown
   record
+  shutdown
   note job_finished save exit 69 steps 7
   finish 69

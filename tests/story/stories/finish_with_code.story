@@ -24,7 +24,7 @@ step w1 w2 to 1
 leave w1 w2 at 7
 exit w1 code 0
 exit w2 code 4
-  shutdown
   record
+  shutdown
   note job_finished exit 4 steps 7
   finish 4

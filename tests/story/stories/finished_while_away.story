@@ -26,7 +26,7 @@ restart
 hello w1 w2
   welcome w1
   welcome w2
-  shutdown
   record
+  shutdown
   note job_finished exit 0 steps 7
   finish 0

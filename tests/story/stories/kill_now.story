@@ -22,7 +22,7 @@ ack w1 w2
   note generation_started workers 2 world 2
 step w1 w2 to 1
 kill
-  shutdown
   record
+  shutdown
   note job_finished kill exit 137 steps 1
   finish 137

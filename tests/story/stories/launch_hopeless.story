@@ -6,7 +6,7 @@ job launch workers 2
   launch t10 place 1
 launch_failed ticket 9 final
 launch_failed ticket 10 final
-  shutdown
   record
+  shutdown
   note job_finished launch exit 69 steps 0
   finish 69

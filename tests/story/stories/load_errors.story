@@ -38,7 +38,7 @@ found step 7
 loaded w1 step 7 error 7
   load w2 step 7
 loaded w2 step 7 error 7
-  shutdown
   record
+  shutdown
   note job_finished checkpoint exit 69 steps 1
   finish 69

@@ -26,9 +26,8 @@ exit w2 signal 9
   note rank_exited w2 rank 1 signal 9
 exit w1 code 0
   note recovered in_place losses 1 lost 0
+  record
   shutdown
-  record
-  record
   note job_finished exit 0 steps 7
   finish 0
 +900 beat w1 w2

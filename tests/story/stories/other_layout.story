@@ -36,7 +36,7 @@ ack w1 w2
 found step 7
   load w1 step 7
 loaded w1 step 7 error 22
-  shutdown
   record
+  shutdown
   note job_finished layout exit 65 steps 1
   finish 65

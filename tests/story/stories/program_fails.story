@@ -53,9 +53,8 @@ ack w1 w2
   record
 exit w1 code 3
   note rank_exited w1 rank 0 exit 3
+  record
   shutdown
-  record
-  record
   note job_finished rank 0 program exit 3 steps 1
   finish 3
 ack w1 w2

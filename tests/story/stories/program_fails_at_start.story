@@ -24,8 +24,7 @@ hello w2 ticket 10
   record
 +10 exit w2 code 2
   note rank_exited w2 rank 1 exit 2
+  record
   shutdown
-  record
-  record
   note job_finished rank 1 program exit 2 steps 0
   finish 2

@@ -53,9 +53,8 @@ ack w1 w2
   record
 exit w1 signal 9 stalled
   note rank_exited w1 rank 0 stalled 9
+  record
   shutdown
-  record
-  record
   note job_finished rank 0 program exit 137 steps 1
   finish 137
 ack w1 w2

@@ -27,7 +27,7 @@ beat w1 w2
   record
 exit w1 code 0
 exit w2 code 0
-  shutdown
   record
+  shutdown
   note job_finished exit 0 steps 0
   finish 0

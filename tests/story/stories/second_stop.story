@@ -25,7 +25,7 @@ stop signal 2
   freeze 1.2
   record
 stop signal 2
-  shutdown
   record
+  shutdown
   note job_finished stop exit 130 steps 1
   finish 130

@@ -32,8 +32,8 @@ carrier_lost w2 job 2 standby
   carriers 1
 exit w1
 exit w2
-  shutdown
   record
+  shutdown
   note job_finished exit 0 steps 9
   finish 0
 +1000 tick

@@ -40,7 +40,7 @@ written w1 w2
 committed
   record
   note checkpoint_committed step 5
-  shutdown
   record
+  shutdown
   note job_finished stop exit 143 steps 5
   finish 143

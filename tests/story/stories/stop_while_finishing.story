@@ -32,7 +32,7 @@ stop signal 15
 +900 beat w1 w2
 +900 beat w1 w2
 +900 beat w1 w2
-  shutdown
   record
+  shutdown
   note job_finished stop exit 143 steps 7
   finish 143

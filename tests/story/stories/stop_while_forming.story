@@ -41,7 +41,7 @@ leave w1 w3 at 6
   note recovered in_place losses 1 lost 0
   record
 exit w1 w3 code 0
-  shutdown
   record
+  shutdown
   note job_finished stop exit 143 steps 6
   finish 143

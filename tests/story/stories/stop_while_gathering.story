@@ -8,8 +8,7 @@ hello w1 ticket 9
   welcome w1
   note worker_joined w1
 stop signal 15
+  record
   shutdown
-  record
-  record
   note job_finished stop exit 143 steps 0
   finish 143

@@ -54,7 +54,7 @@ written w1 w2
 committed
   record
   note checkpoint_committed step 6
-  shutdown
   record
+  shutdown
   note job_finished stop exit 143 steps 6
   finish 143

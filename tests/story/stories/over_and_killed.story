@@ -1,0 +1,33 @@
+# A coordinator dies when it has decided that the job is over, before it could say so: the next one
+# says what was decided.
+job launch workers 2 min 1
+  note job_started
+  record
+  launch t9 place 0
+  launch t10 place 1
+hello w1 ticket 9
+  welcome w1
+  note worker_joined w1
+hello w2 ticket 10
+  welcome w2
+  note worker_joined w2
+  start w2 slots 1
+  start w1 slots 1
+ready w1 w2
+  record
+  freeze 1.1
+ack w1 w2
+  record
+  go 1.1 step 0 world 2 hosts 1 lineage 1.1 fresh restart
+  note generation_started workers 2 world 2
+step w1 w2 to 1
+leave w1 w2 at 7
+exit w1 code 3
+exit w2 code 3
+  record
+  shutdown
+  note job_finished exit 3 steps 7
+  finish 3
+restart
+  note job_finished exit 3 steps 7
+  finish 3
