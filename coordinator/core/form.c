@@ -155,17 +155,6 @@ static uint64_t newest_position(const struct core *core)
     return newest;
 }
 
-static bool members_have(const struct core *core, uint64_t step)
-{
-    for (uint32_t m = 0; m < core->member_count; m++) {
-        const struct worker *worker = &core->worker[core->member[m].worker];
-
-        if (!plan_rank_has(core, worker, &worker->rank[core->member[m].slot], step))
-            return false;
-    }
-    return true;
-}
-
 /* Who leaves is left out, unless that would take back a step that only the leaving have. */
 static uint32_t choose_members(struct core *core, uint64_t *position)
 {
@@ -185,14 +174,33 @@ static uint32_t choose_members(struct core *core, uint64_t *position)
     return workers;
 }
 
+static bool wanted_at_end(const struct core *core, const struct worker *worker,
+                          const struct rank *rank)
+{
+    return wanted_any(core, worker, rank) && plan_rank_has(core, worker, rank, core->end_step);
+}
+
+/* Some have left, having made the last step.  Others that have it stand still, and get a word by
+ * which they leave too; who became ready for this generation has no part in the end.  Members that
+ * lack it need not come to it as long as somebody is there: they are not waited for. */
+static enum core_job_state form_end(struct core *core)
+{
+    core->next_position = core->end_step;
+    core->next_workers = plan_walk(core, wanted_at_end);
+    core->leave_later = true;
+    core->broken = core->count[CORE_RANK_MEMBER] > core->member_count;
+    return core->next_workers ? form_go(core) : finish_start(core);
+}
+
 enum core_job_state form_decide(struct core *core)
 {
     uint64_t position;
-    uint32_t workers = choose_members(core, &position);
+    uint32_t workers;
 
     core->load.waits = false;
-    if (core->ending && (workers == 0 || !members_have(core, core->end_step)))
-        return finish_start(core);
+    if (core->ending)
+        return form_end(core);
+    workers = choose_members(core, &position);
     if (workers == 0 && !core->stopping && core->count[CORE_RANK_MEMBER] == 0) {
         core->load_until = CORE_NONE;
         ranks_start_all(core, false);
@@ -200,7 +208,7 @@ enum core_job_state form_decide(struct core *core)
     }
     if (workers == 0 && core->stopping)
         return finish_start(core);
-    if (workers < core->config.min_workers && !core->stopping && !core->ending)
+    if (workers < core->config.min_workers && !core->stopping)
         return CORE_JOB_HELD;
     core->next_position = position;
     core->next_workers = workers;
