@@ -76,7 +76,8 @@ static void writers_clear(struct core *core)
     }
 }
 
-/* One worker of each host that has the snapshot; where that is one host, all its workers. */
+/* One worker of each host that has the snapshot; where that is one host, all its workers.  Spare
+ * ones too at the end: nobody else may be left there. */
 static void writers_choose(struct core *core)
 {
     struct checkpoint *c = &core->checkpoint;
@@ -89,7 +90,7 @@ static void writers_choose(struct core *core)
             struct worker *worker = &core->worker[i];
             struct host *host = &core->host[worker->host];
 
-            if (host->asked_snapshot != c->request || worker->idle ||
+            if (host->asked_snapshot != c->request || (worker->idle && !core->ending) ||
                 (host->walk == core->walk && !(pass == 1 && hosts == 1)))
                 continue;
             host->walk = core->walk;

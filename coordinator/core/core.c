@@ -429,8 +429,7 @@ uint64_t core_deadline(const struct core *core)
         return core->now;
     deadline = deadline_places(core);
     deadline = sooner(deadline, deadline_job(core));
-    if (core->state != CORE_JOB_RECOVERING)
-        deadline = sooner(deadline, core->drain_next);
+    deadline = sooner(deadline, drains_deadline(core));
     deadline = sooner(deadline, carriers_deadline(core));
     deadline = sooner(deadline, checkpoint_deadline(core));
     if (core->heard.count)

@@ -167,11 +167,18 @@ static void leave(struct core *core, uint32_t index)
     }
 }
 
+/* Where the job is at its end all go soon, and until then a draining worker's host may be the only
+ * one that has the last state. */
+uint64_t drains_deadline(const struct core *core)
+{
+    return core->state == CORE_JOB_RECOVERING || core->ending ? CORE_NONE : core->drain_next;
+}
+
 void drains_tick(struct core *core)
 {
     uint32_t after;
 
-    if (core->time < core->drain_next || core->state == CORE_JOB_RECOVERING)
+    if (core->time < drains_deadline(core))
         return;
     for (uint32_t i = core->draining.head; i != NONE; i = after) {
         after = list_next(&core->draining, i);

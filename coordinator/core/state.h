@@ -485,6 +485,7 @@ void drains_form(struct core *core);
 void drains_replaced(struct core *core, uint32_t p);
 void drains_drop(struct core *core);
 void drains_tick(struct core *core);
+uint64_t drains_deadline(const struct core *core); /* of the next tick with something to do */
 
 /* ---- job.c ----------------------------------------------------------------------------------- */
 
