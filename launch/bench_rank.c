@@ -1,7 +1,8 @@
 /* The rank of `reknit bench recovery`: steps with gradients of a given size and no arithmetic to
  * speak of, until it is stopped.  FILE, of one struct bench_sums, learns when each generation had
- * its first sum.  HOLD megabytes of memory it has besides, in pages of 4 KiB, as what a program
- * gathers in small pieces.  usage: reknit-bench-rank MEGABYTES [FILE [HOLD]] */
+ * its first sum, and when this process had its own.  HOLD megabytes of memory it has besides, in
+ * pages of 4 KiB, as what a program gathers in small pieces.  usage: reknit-bench-rank MEGABYTES
+ * [FILE [HOLD]] */
 #include "common/clock.h"
 #include "launch/bench.h"
 #include "worker/reknit.h"
@@ -20,16 +21,24 @@ struct model {
     float *weights;
     float *gradient;
     uint64_t count;
-    struct bench_sums *sums; /* NULL: nobody wants to know */
+    struct bench_sums *sums;       /* NULL: nobody wants to know */
+    struct bench_process *process; /* NULL: nor that */
 };
 
-static void note_sum(const struct model *model, uint64_t generation)
+static void set_once(_Atomic uint64_t *time)
 {
     uint64_t none = 0;
 
+    if (atomic_load(time) == 0)
+        atomic_compare_exchange_strong(time, &none, rk_clock_now());
+}
+
+static void note_sum(const struct model *model, uint64_t generation, bool contributed)
+{
     if (model->sums != NULL)
-        atomic_compare_exchange_strong(&model->sums->first[generation % BENCH_SUMS], &none,
-                                       rk_clock_now());
+        set_once(&model->sums->first[generation % BENCH_SUMS]);
+    if (model->process != NULL && contributed)
+        set_once(&model->process->summed);
 }
 
 static void compute(const struct model *model, uint64_t step, int64_t shard)
@@ -49,6 +58,7 @@ static void update(const struct model *model)
 static int one_step(struct rk_session *session, const struct model *model, uint64_t *step)
 {
     int64_t shard = -1;
+    bool contributed = false;
     int rc;
 
     do {
@@ -57,6 +67,7 @@ static int one_step(struct rk_session *session, const struct model *model, uint6
             rc = rk_shard_done(session);
             if (rc != 0)
                 return rc;
+            contributed = true;
         }
         if (shard < -1)
             return (int)shard;
@@ -64,7 +75,7 @@ static int one_step(struct rk_session *session, const struct model *model, uint6
     } while (rc == RK_REFORMED);
     if (rc != 0)
         return rc;
-    note_sum(model, rk_generation(session));
+    note_sum(model, rk_generation(session), contributed);
     update(model);
     return rk_step_end(session, step);
 }
@@ -114,6 +125,17 @@ static struct bench_sums *sums_map(const char *path)
     return map == MAP_FAILED ? NULL : map;
 }
 
+/* This process's place among all. */
+static struct bench_process *process_note(struct bench_sums *sums, uint64_t began)
+{
+    uint32_t number = atomic_fetch_add(&sums->processes, 1);
+
+    if (number >= BENCH_SUMS)
+        return NULL;
+    atomic_store(&sums->process[number].began, began);
+    return &sums->process[number];
+}
+
 /* For as long as this process lives. */
 static bool hold(size_t bytes)
 {
@@ -126,6 +148,7 @@ static bool hold(size_t bytes)
 
 int main(int argc, char **argv)
 {
+    uint64_t began = rk_clock_now();
     struct model model = {.count = 0};
     unsigned long megabytes = argc >= 2 && argc <= 4 ? strtoul(argv[1], NULL, 10) : 0;
     size_t held = argc == 4 ? strtoul(argv[3], NULL, 10) * 1000000 : 0;
@@ -143,6 +166,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "reknit-bench-rank: %s cannot be mapped\n", argv[2]);
         return 69;
     }
+    if (model.sums != NULL)
+        model.process = process_note(model.sums, began);
     model.count = (uint64_t)megabytes * 1000000 / sizeof(float);
     model.weights = calloc(model.count, sizeof(float));
     model.gradient = calloc(model.count, sizeof(float));

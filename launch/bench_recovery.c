@@ -74,6 +74,7 @@ static const struct command bench_command = {
         "sum_*: to the first sum that a rank has; p50, p90 and max: until the coordinator has\n"
         "heard of the finished step.  step_ms is the median time of an undisturbed step; it is "
         "part of each recovery.\n"
+        "new_*: from the start of a replacement to the first sum that it had a part in.\n"
         "`standby` counts the recoveries in which other carriers took over.",
 };
 
@@ -157,24 +158,16 @@ static int start_run(struct bench *bench, struct rk_why *why)
     snprintf(number[3], sizeof number[3], "%u", bench->options.virtual_hosts);
     snprintf(number[4], sizeof number[4], "%u", bench->options.held);
     char *standby = (char *)(uintptr_t)bench->options.standby;
-    char *argv[] = {"reknit",  "run",      "--name",      bench->name,      "--workers", number[0],
-                    "--quiet", "--events", bench->events, "--max-restarts", number[2],   "--",
-                    rank,      number[1],  bench->shared, number[4],        NULL,        NULL,
-                    NULL,      NULL,       NULL};
-    if (bench->options.virtual_hosts > 1) {
-        char *tail[] = {"--virtual-hosts",
-                        number[3],
-                        "--standby-carriers",
-                        standby,
-                        "--",
-                        rank,
-                        number[1],
-                        bench->shared,
-                        number[4],
-                        NULL};
+    char *job[] = {"reknit",  "run",      "--name",      bench->name,      "--workers", number[0],
+                   "--quiet", "--events", bench->events, "--max-restarts", number[2]};
+    char *hosts[] = {"--virtual-hosts", number[3], "--standby-carriers", standby};
+    char *program[] = {"--", rank, number[1], bench->shared, number[4], NULL};
+    char *argv[(sizeof job + sizeof hosts + sizeof program) / sizeof(char *)];
+    char **end = mempcpy(argv, job, sizeof job);
 
-        memcpy(argv + 11, tail, sizeof tail);
-    }
+    if (bench->options.virtual_hosts > 1)
+        end = mempcpy(end, hosts, sizeof hosts);
+    memcpy(end, program, sizeof program);
     return process_start(&(struct process_start){.path = self,
                                                  .argv = argv,
                                                  .in = -1,
@@ -398,8 +391,32 @@ static int one_kill(struct bench *bench, struct rk_why *why)
     return 0;
 }
 
+/* From the start of each process that took the place of a lost one to the first sum to which it had
+ * contributed, in *ms, which the caller frees; returns how many. */
+static size_t replacements_read(const struct bench *bench, double **ms)
+{
+    uint32_t processes = atomic_load(&bench->sums->processes);
+    size_t count = 0;
+
+    if (processes > BENCH_SUMS)
+        processes = BENCH_SUMS;
+    *ms = calloc(processes + 1, sizeof **ms);
+    for (uint32_t i = bench->options.workers; *ms != NULL && i < processes; i++) {
+        const struct bench_process *process = &bench->sums->process[i];
+        uint64_t summed = atomic_load(&process->summed);
+
+        if (summed != 0)
+            (*ms)[count++] = (double)(summed - atomic_load(&process->began)) / 1e6;
+    }
+    return count;
+}
+
 static void print_results(struct bench *bench)
 {
+    double *new_ms;
+    size_t new_count = replacements_read(bench, &new_ms);
+    double new50 = bench_percentile(new_ms, new_count, 0.5);
+    double new90 = bench_percentile(new_ms, new_count, 0.9);
     double p50 = bench_percentile(bench->total_ms, bench->kills, 0.5);
     double p90 = bench_percentile(bench->total_ms, bench->kills, 0.9);
     double max = bench_percentile(bench->total_ms, bench->kills, 1);
@@ -409,22 +426,26 @@ static void print_results(struct bench *bench)
 
     if (bench->options.json)
         printf("{\"p50_ms\": %.3f, \"p90_ms\": %.3f, \"max_ms\": %.3f, \"sum_p50_ms\": %.3f, "
-               "\"sum_p90_ms\": %.3f, \"step_ms\": %.3f, "
+               "\"sum_p90_ms\": %.3f, \"new_p50_ms\": %.3f, \"new_p90_ms\": %.3f, "
+               "\"step_ms\": %.3f, "
                "\"kill\": \"%s\", \"kills\": %zu, \"in_place\": %" PRId64
                ", \"lost_steps\": %" PRId64 ", \"standby\": %" PRId64
                ", \"workers\": %u, \"grad_mb\": %u, \"hold_mb\": %u, \"hosts\": %u}\n",
-               p50, p90, max, sum50, sum90, step, victim_names[bench->kind], bench->kills,
-               bench->in_place, bench->lost_steps, bench->standby, bench->options.workers,
-               bench->options.megabytes, bench->options.held, bench->options.virtual_hosts);
+               p50, p90, max, sum50, sum90, new50, new90, step, victim_names[bench->kind],
+               bench->kills, bench->in_place, bench->lost_steps, bench->standby,
+               bench->options.workers, bench->options.megabytes, bench->options.held,
+               bench->options.virtual_hosts);
     else
         printf("from kill -9 of a %s to the next finished step, %u ranks on %u hosts, %u MB of "
                "gradients and %u MB besides:\n"
                "  p50_ms %.1f  p90_ms %.1f  max_ms %.1f  sum_p50_ms %.1f  sum_p90_ms %.1f\n"
+               "  new_p50_ms %.1f  new_p90_ms %.1f\n"
                "  (%zu kills, %" PRId64 " in place, %" PRId64 " by standby carriers, %" PRId64
                " steps lost; an undisturbed step: %.1f ms)\n",
                victim_names[bench->kind], bench->options.workers, bench->options.virtual_hosts,
-               bench->options.megabytes, bench->options.held, p50, p90, max, sum50, sum90,
-               bench->kills, bench->in_place, bench->standby, bench->lost_steps, step);
+               bench->options.megabytes, bench->options.held, p50, p90, max, sum50, sum90, new50,
+               new90, bench->kills, bench->in_place, bench->standby, bench->lost_steps, step);
+    free(new_ms);
 }
 
 /* What --kill and --virtual-hosts mean together. */

@@ -15,6 +15,8 @@ class RecoveryTime(JobTest):
         self.assertGreater(seen["step_ms"], 0)
         self.assertGreater(seen["p50_ms"], seen["sum_p50_ms"])
         self.assertGreater(seen["sum_p50_ms"], 0)
+        self.assertGreater(seen["new_p50_ms"], 0)
+        self.assertLessEqual(seen["new_p50_ms"], seen["new_p90_ms"])
         self.assertLessEqual(seen["p50_ms"], seen["p90_ms"])
         self.assertLessEqual(seen["p90_ms"], seen["max_ms"])
 
