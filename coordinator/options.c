@@ -83,7 +83,7 @@ static const struct option_text {
     {"launch-timeout", true, OPT_LAUNCH_TIMEOUT, "MS          until a worker must have said hello"},
     {"least-epoch", true, OPT_LEAST_EPOCH, "E           that others have left to this one"},
     {"launcher", false, OPT_LAUNCHER, "            workers are started by `reknit run`"},
-    {"restarted", false, OPT_RESTARTED, "            since the last coordinator died"},
+    {"restarted", false, OPT_RESTARTED, "            the last one died; what it had ended is over"},
     {"copied", false, OPT_COPIED, "            the state dir is copied, and need not be durable"},
     {"print-rules", false, OPT_PRINT_RULES, "            print the state tables and exit"},
     {"help", false, OPT_HELP, ""},

@@ -182,7 +182,8 @@ static bool wanted_at_end(const struct core *core, const struct worker *worker,
 
 /* Some have left, having made the last step.  Others that have it stand still, and get a word by
  * which they leave too; who became ready for this generation has no part in the end.  Members that
- * lack it need not come to it as long as somebody is there: they are not waited for. */
+ * lack it need not come to it as long as somebody is there: they are not waited for.  Who was asked
+ * to leave the job leaves with it (leave_later), as the last step may lie there only. */
 static enum core_job_state form_end(struct core *core)
 {
     core->next_position = core->end_step;
